@@ -1,0 +1,89 @@
+"""`python -m ledger_svc` serves; `python -m ledger_svc migrate` brings the database up to date."""
+
+import sys
+from pathlib import Path
+
+from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceStub
+from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
+from rewards.ledger.v1 import (
+    directory_pb2,
+    directory_pb2_grpc,
+    earning_pb2,
+    earning_pb2_grpc,
+    funding_pb2,
+    funding_pb2_grpc,
+    journal_pb2,
+    journal_pb2_grpc,
+    points_pb2,
+    points_pb2_grpc,
+)
+
+from ledger_svc.earning.servicer import EarningRulesServicer
+from ledger_svc.journal.directory import MemberDirectoryServicer
+from ledger_svc.journal.funding import FundingServicer
+from ledger_svc.journal.holds import JournalServicer
+from ledger_svc.servicer import PointsServicer
+from ledger_svc.tables import keys, outbox, programs
+from svckit import clients, migrate, server, telemetry
+from svckit.clock import system_clock
+from svckit.config import Config, required, secret
+from svckit.db import Database
+from svckit.idempotency import Idempotency
+from svckit.programs import ProgramDirectoryServicer
+from svckit.server import Served
+from svckit.workers import Worker
+
+
+def served(db: Database, fingerprint_key: bytes) -> list[Served]:
+    """Every servicer of the ledger on `db`."""
+    parts = (db, Idempotency(db, keys, fingerprint_key), system_clock)
+    return [
+        Served(
+            points_pb2.DESCRIPTOR.services_by_name["PointsService"],
+            points_pb2_grpc.add_PointsServiceServicer_to_server,
+            PointsServicer(*parts),
+        ),
+        Served(
+            journal_pb2.DESCRIPTOR.services_by_name["JournalService"],
+            journal_pb2_grpc.add_JournalServiceServicer_to_server,
+            JournalServicer(*parts),
+        ),
+        Served(
+            funding_pb2.DESCRIPTOR.services_by_name["FundingService"],
+            funding_pb2_grpc.add_FundingServiceServicer_to_server,
+            FundingServicer(*parts),
+        ),
+        Served(
+            earning_pb2.DESCRIPTOR.services_by_name["EarningRulesService"],
+            earning_pb2_grpc.add_EarningRulesServiceServicer_to_server,
+            EarningRulesServicer(db),
+        ),
+        Served(
+            directory_pb2.DESCRIPTOR.services_by_name["MemberDirectoryService"],
+            directory_pb2_grpc.add_MemberDirectoryServiceServicer_to_server,
+            MemberDirectoryServicer(db),
+        ),
+        Served(
+            programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
+            programs_pb2_grpc.add_ProgramDirectoryServiceServicer_to_server,
+            ProgramDirectoryServicer(db, programs),
+        ),
+    ]
+
+
+async def main() -> None:
+    """Builds the service from its configuration and serves."""
+    config = Config.from_env()
+    telemetry.start("ledger_svc", config.environment, config.metrics_listen)
+    db = Database(required("REWARDS_DATABASE_URL"))
+    events = EventsServiceStub(clients.channel(config, "fulfillment_svc"))
+    relay = Worker("outbox", lambda: outbox.relay(db, events))
+    await server.serve(config, served(db, secret("REWARDS_FINGERPRINT_KEY_FILE")), [relay])
+    await db.close()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["migrate"]:
+        migrate.upgrade(Path(__file__).parent / "migrations", required("REWARDS_MIGRATION_URL"))
+    else:
+        server.run(main())

@@ -1,0 +1,1 @@
+"""Postings: credits, redemptions, reversals, holds, and the lots they draw from."""

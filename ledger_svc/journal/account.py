@@ -1,0 +1,286 @@
+"""An account under its lock, and what a posting does to it. Pure: no IO, no clock, no proto, no SQL.
+
+Every method checks first and changes afterwards, so a refusal leaves the account as it was. What is to be
+written accumulates in `changes`; the store writes it in one go.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import IntEnum
+from typing import Final
+from uuid import UUID
+
+from rewards.errors.v1.errors_pb2 import Shortfall
+
+from svckit.clock import new_id
+from svckit.errors import Reason, Refused
+
+MAX_AMOUNT: Final = 2**53
+TICK: Final = timedelta(microseconds=1)
+
+
+class Kind(IntEnum):
+    """What kind of movement an entry is; the numbers are `rewards.ledger.v1.Transaction.Kind`."""
+
+    EARN = 1
+    REDEEM = 2
+    REVERSE = 3
+    EXPIRE = 4
+    ADJUST = 5
+    TRANSFER = 6
+    CAPTURE = 7
+    FUND = 8
+    SETTLE = 9
+
+
+class Category(IntEnum):
+    """How statements group an entry; the numbers are `rewards.ledger.v1.Category`."""
+
+    BONUS = 1
+    SPEND = 2
+    REDEEM = 3
+    PARTNER = 4
+    PURCHASED = 5
+    EXPIRED = 6
+    ADJUST = 7
+
+
+class Owner(IntEnum):
+    """Whose account it is."""
+
+    MEMBER = 1
+    FUNDING = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """What names an account: the member's id or the funding's currency, and the asset."""
+
+    program_id: str
+    owner_kind: Owner
+    owner: str
+    asset: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """Points that came in together. `expires_at` is exclusive; None is never."""
+
+    lot_id: UUID
+    earned_at: datetime
+    expires_at: datetime | None
+    original: int
+    remaining: int
+
+    def expired(self, at: datetime) -> bool:
+        """True if its points have run out at `at` (G3)."""
+        return self.expires_at is not None and self.expires_at <= at
+
+    def order(self) -> tuple[bool, datetime, datetime, UUID]:
+        """The total order of burning: first to expire first, never last, then earlier earned, then id (G2)."""
+        return (self.expires_at is None, self.expires_at or self.earned_at, self.earned_at, self.lot_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One movement on one account; its counter-entry is implied by the kind."""
+
+    transaction_id: UUID
+    kind: Kind
+    category: Category
+    amount: int
+    balance_after: int
+    version: int
+    recorded_at: datetime
+    effective_at: datetime
+    reverses: UUID | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a transaction or hold drew from a lot; negative where a reversal or a part capture gave it back."""
+
+    lot_id: UUID
+    amount: int
+
+
+@dataclass(slots=True)
+class Changes:
+    """What is to be written: entries and lot uses are added, lots are stored as they are now."""
+
+    entries: list[Entry] = field(default_factory=list)
+    uses: dict[UUID, list[Use]] = field(default_factory=dict)
+    lots: dict[UUID, Lot] = field(default_factory=dict)
+    new_lots: set[UUID] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A posting as asked for. `recorded_at` may be moved on so that it is unique on its account."""
+
+    transaction_id: UUID
+    kind: Kind
+    category: Category
+    at: datetime
+    effective_at: datetime | None = None
+    reverses: UUID | None = None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Account:
+    """An account's state. `posted` is the sum of its entries; `held` is what active holds set aside.
+
+    Held points are taken out of their lots and kept by the hold, which freezes them there (G5). `lots`
+    are the open ones, and those that a reversal or a hold names, in burn order. Funding has no lots.
+    """
+
+    key: Key
+    account_id: int
+    posted: int = 0
+    held: int = 0
+    version: int = 0
+    last_at: datetime | None = None
+    lots: list[Lot] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
+
+    @property
+    def has_lots(self) -> bool:
+        """True for points; money that was paid in does not run out."""
+        return self.key.owner_kind is Owner.MEMBER
+
+    def balance(self, at: datetime) -> int:
+        """Posted less what has run out at `at`, whether that is posted yet or not (G3)."""
+        return self.posted - sum(lot.remaining for lot in self.lots if lot.expired(at))
+
+    def available(self, at: datetime) -> int:
+        """What may be taken at `at`: the balance less the holds (G6), never below 0."""
+        return max(0, self.balance(at) - self.held)
+
+    def sweep(self, at: datetime) -> None:
+        """Posts the expiry of every open lot that has run out. Closing the lot makes it once only."""
+        for lot in [lot for lot in self.lots if lot.remaining and lot.expired(at)]:
+            draft = Draft(new_id(), Kind.EXPIRE, Category.EXPIRED, at, effective_at=lot.expires_at)
+            self._post(draft, -lot.remaining)
+            self.changes.uses[draft.transaction_id] = [Use(lot.lot_id, lot.remaining)]
+            self._store(replace(lot, remaining=0))
+
+    def credit(self, draft: Draft, amount: int, expires_at: datetime | None = None) -> Entry:
+        """Adds a new lot. A debt is filled first (G11). Raises AMOUNT_OUT_OF_RANGE over 2^53."""
+        if self.posted + amount > MAX_AMOUNT:
+            raise Refused(Reason.AMOUNT_OUT_OF_RANGE, "The balance would be over the allowed range.")
+        debt = max(0, -self.posted)
+        entry = self._post(draft, amount)
+        if self.has_lots:
+            lot = Lot(draft.transaction_id, entry.recorded_at, expires_at, amount, max(0, amount - debt))
+            self.changes.new_lots.add(lot.lot_id)
+            self._store(lot)
+        return entry
+
+    def debit(self, draft: Draft, amount: int) -> Entry:
+        """Takes all of `amount` or nothing (G15). Raises INSUFFICIENT_POINTS or INSUFFICIENT_FUNDS."""
+        uses = self._draw(draft.at, amount)
+        self.changes.uses[draft.transaction_id] = uses
+        return self._post(draft, -amount)
+
+    def hold(self, at: datetime, amount: int) -> list[Use]:
+        """Sets `amount` aside and gives what was frozen in which lot. Refuses as `debit` does."""
+        uses = self._draw(at, amount)
+        self.held += amount
+        return uses
+
+    def capture(self, draft: Draft, held: list[Use], amount: int, total: int) -> Entry:
+        """Posts `amount` of a hold of `total` and gives the rest back to its lots."""
+        self.held -= total
+        _, rest = _split(held, amount)
+        self.give_back(rest)
+        self.changes.uses[draft.transaction_id] = [Use(use.lot_id, -use.amount) for use in rest]
+        return self._post(draft, -amount)
+
+    def release(self, held: list[Use], total: int) -> None:
+        """Ends a hold: everything goes back to its lots; what has run out meanwhile expires there."""
+        self.held -= total
+        self.give_back(held)
+
+    def reverse(self, draft: Draft, uses: list[Use], amount: int) -> tuple[Entry, int]:
+        """Gives `amount` of what a debit drew back to the lots it came from, with their expiry (G8).
+
+        The last drawn comes back first, as if the debit had been smaller. Returns the entry and how much
+        of it had run out meanwhile and so expired at once.
+        """
+        entry = self._post(draft, amount)
+        _, back = _split(uses, sum(use.amount for use in uses) - amount)
+        self.changes.uses[draft.transaction_id] = [Use(use.lot_id, -use.amount) for use in back]
+        before = self.posted
+        self.give_back(back)
+        self.sweep(draft.at)
+        return entry, before - self.posted
+
+    def give_back(self, uses: list[Use]) -> None:
+        """Puts points back into their lots, which the account must know."""
+        known = {lot.lot_id: lot for lot in self.lots}
+        for use in uses:
+            lot = known[use.lot_id]
+            self._store(replace(lot, remaining=lot.remaining + use.amount))
+
+    def _draw(self, at: datetime, amount: int) -> list[Use]:
+        available = self.available(at)
+        if amount > available:
+            points = self.has_lots
+            reason = Reason.INSUFFICIENT_POINTS if points else Reason.INSUFFICIENT_FUNDS
+            what = "points are" if points else "minor units of funding are"
+            detail = Shortfall(available=available, requested=amount)
+            raise Refused(reason, f"Only {available} {what} available, {amount} were asked for.", detail=detail)
+        if not self.has_lots:
+            return []
+        uses, left = [], amount
+        for lot in [lot for lot in self.lots if not lot.expired(at)]:
+            taken = min(left, lot.remaining)
+            if taken:
+                uses.append(Use(lot.lot_id, taken))
+                self._store(replace(lot, remaining=lot.remaining - taken))
+                left -= taken
+        if left:
+            # Checked and taken on the same lots under the same lock, so this is a fault of ours (G13).
+            raise AssertionError("the lots do not add up to the balance")
+        return uses
+
+    def _post(self, draft: Draft, amount: int) -> Entry:
+        # Strictly later than the entry before, so that the balance as of an instant is one index probe.
+        recorded_at = draft.at if self.last_at is None else max(draft.at, self.last_at + TICK)
+        self.posted += amount
+        self.version += 1
+        self.last_at = recorded_at
+        entry = Entry(
+            transaction_id=draft.transaction_id,
+            kind=draft.kind,
+            category=draft.category,
+            amount=amount,
+            balance_after=self.posted,
+            version=self.version,
+            recorded_at=recorded_at,
+            effective_at=draft.effective_at or recorded_at,
+            reverses=draft.reverses,
+            reason=draft.reason,
+        )
+        self.changes.entries.append(entry)
+        return entry
+
+    def _store(self, lot: Lot) -> None:
+        self.changes.lots[lot.lot_id] = lot
+        self.lots = sorted((*(x for x in self.lots if x.lot_id != lot.lot_id), lot), key=Lot.order)
+
+
+def _split(uses: list[Use], first: int) -> tuple[list[Use], list[Use]]:
+    """The first `first` points of `uses`, in their order, and the rest."""
+    head: list[Use] = []
+    tail: list[Use] = []
+    for use in uses:
+        taken = min(first, use.amount)
+        first -= taken
+        if taken:
+            head.append(Use(use.lot_id, taken))
+        if use.amount > taken:
+            tail.append(Use(use.lot_id, use.amount - taken))
+    return head, tail

@@ -1,0 +1,51 @@
+"""A program's prepaid funding."""
+
+from typing import Any
+
+from rewards.ledger.v1 import funding_pb2 as pb
+from rewards.ledger.v1.funding_pb2_grpc import FundingServiceServicer
+
+from ledger_svc.journal import store, wire
+from ledger_svc.journal.account import Category, Draft, Kind
+from ledger_svc.parts import Rpcs
+from svckit import call, money
+from svckit.clock import new_id
+from svckit.db import Tx
+from svckit.errors import Reason, Refused
+
+
+class FundingServicer(Rpcs, FundingServiceServicer):
+    """Deposits and balances."""
+
+    async def GetFunding(self, request: pb.GetFundingRequest, context: Any) -> pb.GetFundingResponse:
+        """Reads the balance of each currency."""
+        async with self.db.read() as tx:
+            found = await store.funding(tx, call.current().program_id)
+        return pb.GetFundingResponse(
+            balances=[
+                pb.FundingBalance(
+                    currency=currency,
+                    balance=money.major(posted, currency),
+                    reserved=money.major(held, currency),
+                    available=money.major(posted - held, currency),
+                )
+                for currency, posted, held in found
+            ]
+        )
+
+    async def CreateDeposit(self, request: pb.CreateDepositRequest, context: Any) -> pb.CreateDepositResponse:
+        """Puts sandbox money in."""
+
+        async def work(tx: Tx) -> pb.CreateDepositResponse:
+            program, now = await self.program(tx)
+            if not program.sandbox:
+                raise Refused(Reason.PERMISSION_DENIED, "A live program is funded by bank transfer.")
+            currency = request.currency or program.currency
+            amount_minor = money.minor(request.amount, currency, "amount")
+            account = await store.lock(tx, wire.funding_key(program.program_id, currency), now)
+            entry = account.credit(Draft(new_id(), Kind.FUND, Category.PURCHASED, now), amount_minor)
+            await store.write(tx, account)
+            balance = money.major(account.posted, currency)
+            return pb.CreateDepositResponse(transaction_id=str(entry.transaction_id), balance=balance)
+
+        return await self.idempotency.once(request, pb.CreateDepositResponse, work)

@@ -1,0 +1,4 @@
+from ledger_svc.tables import metadata
+from svckit import migrate
+
+migrate.run(metadata)

@@ -1,0 +1,1 @@
+"""Balances and histories as partners and members read them."""

@@ -1,0 +1,78 @@
+"""The call that is being answered: who makes it, under which key, and what goes back beside the answer."""
+
+import asyncio
+import enum
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+import grpc
+
+from svckit.errors import Reason, Refused
+from svckit.methods import Method
+
+
+class Kind(enum.Enum):
+    """What kind of caller a principal is."""
+
+    PUBLIC = "public"
+    PARTNER = "partner"
+    MEMBER = "member"
+    OPERATOR = "operator"
+    SERVICE = "service"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls. `name` is the credential's id, or the service's name for calls inside the mesh."""
+
+    kind: Kind
+    name: str = ""
+    program_id: str = ""
+    scopes: frozenset[str] = frozenset()
+    member_id: str = ""
+
+
+@dataclass(slots=True)
+class Call:
+    """One RPC on its way through the interceptors into the servicer.
+
+    `deadline_s` is on the event loop's clock. `reply_headers` leave as initial metadata, with a refusal
+    too. `reason` names the refusal for the log once there is one.
+    """
+
+    method: Method
+    principal: Principal = Principal(Kind.PUBLIC)
+    idempotency_key: str | None = None
+    deadline_s: float = float("inf")
+    metadata: dict[str, str] = field(default_factory=dict)
+    reply_headers: dict[str, str] = field(default_factory=dict)
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    reason: str = ""
+
+    @property
+    def program_id(self) -> str:
+        """The caller's program. Raises PERMISSION_DENIED for callers that belong to none."""
+        if not self.principal.program_id:
+            raise Refused(Reason.PERMISSION_DENIED, "This credential belongs to no program.")
+        return self.principal.program_id
+
+
+_current: ContextVar[Call] = ContextVar("call")
+
+
+def current() -> Call:
+    """The call that this task answers. Raises LookupError outside of one."""
+    return _current.get()
+
+
+def remaining_s(default_s: float) -> float:
+    """Seconds until this task's call runs out; `default_s` outside of a call."""
+    call = _current.get(None)
+    if call is None:
+        return default_s
+    return min(default_s, call.deadline_s - asyncio.get_running_loop().time())
+
+
+def enter(call: Call) -> None:
+    """Makes `call` the current one of this task; for the interceptors."""
+    _current.set(call)

@@ -1,0 +1,87 @@
+"""Calls from one service to another: mTLS, the remaining deadline and the trace go along, and a refusal
+comes back as the `Refused` that the other side raised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from grpc_status import rpc_status
+from opentelemetry import trace
+
+from svckit import call, telemetry
+from svckit.config import Config
+from svckit.errors import Reason, Refused, from_status, internal
+
+Response = TypeVar("Response", bound=Message)
+
+# A hop leaves its caller a little time to answer.
+MARGIN_S: Final = 0.05
+_RETRY: Final = """{"methodConfig": [{"name": [{}], "retryPolicy": {
+  "maxAttempts": 3, "initialBackoff": "0.05s", "maxBackoff": "0.5s", "backoffMultiplier": 2,
+  "retryableStatusCodes": ["UNAVAILABLE"]}}]}"""
+
+
+def channel(config: Config, peer: str) -> grpc.aio.Channel:
+    """A channel to the service `peer` of the mesh. Raises KeyError if no address of it is known.
+
+    UNAVAILABLE is tried again: every RPC between services is idempotent, by its key or by nature.
+    """
+    return open_channel(config.peers[peer], peer, config.tls_dir)
+
+
+def open_channel(address: str, peer: str, tls_dir: Path) -> grpc.aio.Channel:
+    """A channel to `address`, which must show the certificate of `peer`."""
+    credentials = grpc.ssl_channel_credentials(
+        root_certificates=(tls_dir / "ca.crt").read_bytes(),
+        private_key=(tls_dir / "tls.key").read_bytes(),
+        certificate_chain=(tls_dir / "tls.crt").read_bytes(),
+    )
+    options: Sequence[tuple[str, Any]] = (
+        ("grpc.ssl_target_name_override", peer.replace("_", "-")),
+        ("grpc.service_config", _RETRY),
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 1_000),
+    )
+    return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+async def invoke(
+    rpc: grpc.aio.UnaryUnaryMultiCallable[Any, Response],
+    request: Message,
+    *,
+    key: str | None = None,
+    timeout_s: float = 5.0,
+) -> Response:
+    """Calls `rpc` with what is left of the current call's time, at most `timeout_s`.
+
+    `key` is the idempotency key. Raises Refused: the other side's own reason, UNAVAILABLE if it cannot be
+    reached, TIMEOUT if the outcome is unknown.
+    """
+    left_s = call.remaining_s(timeout_s + MARGIN_S) - MARGIN_S
+    if left_s <= 0:
+        raise Refused(Reason.TIMEOUT, "No time is left for the next step.")
+    headers: dict[str, str] = {} if key is None else {"idempotency-key": key}
+    name = request.DESCRIPTOR.full_name.removesuffix("Request")
+    with telemetry.tracer.start_as_current_span(name, kind=trace.SpanKind.CLIENT, record_exception=False):
+        telemetry.propagator.inject(headers)
+        try:
+            return await rpc(request, timeout=left_s, metadata=tuple(headers.items()))
+        except grpc.aio.AioRpcError as error:
+            raise _refusal(error) from error
+
+
+def _refusal(error: grpc.aio.AioRpcError) -> Refused:
+    status = rpc_status.from_call(error)  # type: ignore[arg-type]
+    if status is not None:
+        return from_status(status)
+    if error.code() is grpc.StatusCode.UNAVAILABLE:
+        return Refused(Reason.UNAVAILABLE, "A part of the service is down.", retry_after_s=1)
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return Refused(Reason.TIMEOUT, "It took too long; its outcome is unknown.")
+    return internal()

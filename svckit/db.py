@@ -1,0 +1,123 @@
+"""PostgreSQL. `transact(work)` is the only way to write; `read()` gives a snapshot to read from.
+
+Driver text never leaves the process: a database that cannot be reached is UNAVAILABLE, a race that was
+lost too often is CONFLICT, everything else is a fault of ours.
+"""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+from opentelemetry import trace
+from sqlalchemy import exc, make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from svckit import telemetry
+from svckit.errors import Reason, Refused
+
+Tx = AsyncConnection
+Result = TypeVar("Result")
+
+ATTEMPTS: Final = 4
+_LOST_RACE: Final = frozenset({"40001", "40P01"})
+_BUSY: Final = frozenset({"55P03", "57014", "53300", "57P01", "57P02", "57P03"})
+_SESSION: Final = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "timezone=UTC",
+        "lock_timeout=3s",
+        "statement_timeout=5s",
+        "idle_in_transaction_session_timeout=10s",
+        "synchronous_commit=on",
+    )
+)
+
+
+class Database:
+    """A service's database. `url` is a libpq URI, for example postgresql://role@host/name."""
+
+    def __init__(self, url: str, *, pool_size: int = 10) -> None:
+        self._engine = create_async_engine(
+            make_url(url).set(drivername="postgresql+psycopg"),
+            pool_size=pool_size,
+            max_overflow=0,
+            # Shorter than any caller's deadline: a full pool is a fast refusal, not a queue.
+            pool_timeout=1.5,
+            # An INSERT that did nothing on a conflict tells so by its row count.
+            execution_options={"preserve_rowcount": True},
+            connect_args={"options": _SESSION, "connect_timeout": 2},
+        )
+
+    async def transact(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
+        """Runs `work` in a transaction and commits it.
+
+        `work` may run more than once, so it keeps no state outside itself and calls nothing but the
+        database. If it raises, nothing is written. Raises UNAVAILABLE if the database is down or too
+        busy, CONFLICT if the race was lost ATTEMPTS times; a commit whose answer is lost is UNAVAILABLE
+        too, and only the idempotency key tells whether it took effect.
+        """
+        with telemetry.tracer.start_as_current_span(
+            "db.transact", kind=trace.SpanKind.CLIENT, record_exception=False
+        ) as span:
+            span.set_attribute("db.system.name", "postgresql")
+            for attempt in range(1, ATTEMPTS + 1):
+                try:
+                    return await self._attempt(work)
+                except exc.DBAPIError as error:
+                    if not _may_repeat(error) or attempt == ATTEMPTS:
+                        raise _refusal(error) from error
+                    await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
+                except exc.TimeoutError as error:
+                    raise _too_busy() from error
+        raise AssertionError("the last attempt returns or raises")
+
+    async def _attempt(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
+        async with self._engine.connect() as tx:
+            result = await work(tx)
+            try:
+                await tx.commit()
+            except exc.DBAPIError as error:
+                if _state(error) in _LOST_RACE:
+                    raise
+                # The server may have committed before the connection broke, so this never repeats.
+                raise Refused(Reason.UNAVAILABLE, "The database did not confirm the write.", retry_after_s=1) from error
+            return result
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[Tx]:
+        """A connection to read from; what is written on it is rolled back. Raises UNAVAILABLE."""
+        try:
+            async with self._engine.connect() as tx:
+                yield tx
+        except exc.DBAPIError as error:
+            raise _refusal(error) from error
+        except exc.TimeoutError as error:
+            raise _too_busy() from error
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        await self._engine.dispose()
+
+
+def _state(error: exc.DBAPIError) -> str:
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def _may_repeat(error: exc.DBAPIError) -> bool:
+    # A connection that broke before the commit was sent has certainly written nothing.
+    return error.connection_invalidated or _state(error) in _LOST_RACE
+
+
+def _refusal(error: exc.DBAPIError) -> Exception:
+    state = _state(error)
+    if state in _LOST_RACE:
+        return Refused(Reason.CONFLICT, "Too many changes of the same thing at once.")
+    if state in _BUSY or error.connection_invalidated or isinstance(error, exc.OperationalError):
+        return Refused(Reason.UNAVAILABLE, "The database is not available.", retry_after_s=1)
+    return error
+
+
+def _too_busy() -> Refused:
+    return Refused(Reason.UNAVAILABLE, "The database is too busy.", retry_after_s=1)

@@ -1,0 +1,107 @@
+"""The one way to refuse: raise `Refused` with a reason of `rewards.errors.v1`.
+
+Numbers, gRPC codes and HTTP statuses stand in the proto only; the error interceptor turns a refusal into
+a `google.rpc.Status` with `ErrorInfo` (AIP-193) and at most one typed detail.
+"""
+
+from typing import Final
+
+import grpc
+from google.protobuf.any_pb2 import Any
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from rewards.errors.v1 import errors_pb2
+from rewards.errors.v1.errors_pb2 import Reason, Spec
+
+__all__ = ["DOMAIN", "Reason", "Refused", "from_status", "internal", "invalid", "spec"]
+
+DOMAIN: Final = "rewards-mesh"
+_SPECS: Final[dict[int, Spec]] = {
+    value.number: value.GetOptions().Extensions[errors_pb2.spec] for value in Reason.DESCRIPTOR.values
+}
+_DETAILS: Final = (errors_pb2.Shortfall, errors_pb2.OAuthError, error_details_pb2.BadRequest)
+_NAMES: Final = frozenset(value.name for value in Reason.DESCRIPTOR.values)
+_GRPC_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+
+
+def spec(reason: Reason.ValueType) -> Spec:
+    """The reason's HTTP status, gRPC code, retry rule, and whether it binds an idempotency key."""
+    return _SPECS[reason]
+
+
+class Refused(Exception):  # noqa: N818 - an outcome of the domain, named as it reads at a raise
+    """A call is refused. `message` is for people and holds no secret and no personal data.
+
+    `detail` is one of the typed messages of `rewards.errors.v1`, or a `BadRequest`.
+    `retry_after_s` becomes the Retry-After header.
+    """
+
+    def __init__(
+        self,
+        reason: Reason.ValueType,
+        message: str,
+        *,
+        detail: Message | None = None,
+        retry_after_s: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.detail = detail
+        self.retry_after_s = retry_after_s
+
+    @property
+    def code(self) -> grpc.StatusCode:
+        """The gRPC code of the reason."""
+        return _GRPC_CODES[spec(self.reason).code]
+
+    @property
+    def binds(self) -> bool:
+        """True if the refusal is remembered under the call's idempotency key (G58)."""
+        return spec(self.reason).binds
+
+    def status(self) -> status_pb2.Status:
+        """The refusal as it leaves the process."""
+        info = error_details_pb2.ErrorInfo(reason=Reason.Name(self.reason), domain=DOMAIN)
+        status = status_pb2.Status(code=self.code.value[0], message=self.message)
+        for detail in (info, self.detail):
+            if detail is not None:
+                packed = Any()
+                packed.Pack(detail)
+                status.details.append(packed)
+        return status
+
+
+def from_status(status: status_pb2.Status) -> Refused:
+    """Rebuilds a refusal from what `Refused.status` made; anything else is INTERNAL."""
+    reason: Reason.ValueType | None = None
+    detail: Message | None = None
+    for packed in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if packed.Unpack(info) and info.domain == DOMAIN and info.reason in _NAMES:
+            reason = Reason.Value(info.reason)
+        for kind in _DETAILS:
+            if packed.Is(kind.DESCRIPTOR):
+                detail = kind()
+                packed.Unpack(detail)
+    if reason is None:
+        return internal()
+    return Refused(reason, status.message, detail=detail)
+
+
+def invalid(**fields: str) -> Refused:
+    """INVALID_REQUEST that names each bad field (lowerCamelCase, dots for nesting) and what is wrong."""
+    violations = [
+        error_details_pb2.BadRequest.FieldViolation(field=name, description=text) for name, text in fields.items()
+    ]
+    message = "; ".join(f"{name} {text}" for name, text in fields.items())
+    return Refused(
+        Reason.INVALID_REQUEST,
+        message,
+        detail=error_details_pb2.BadRequest(field_violations=violations),
+    )
+
+
+def internal() -> Refused:
+    """A fault on our side. The text is constant: what happened is in the log, under the trace id."""
+    return Refused(Reason.INTERNAL, "Something went wrong on our side.")

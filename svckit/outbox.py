@@ -1,0 +1,134 @@
+"""The outbox: events are written in the transaction that makes them true, and a relay hands them to
+fulfillment_svc at least once, in the order of each program (design decision 13)."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from rewards.fulfillment.v1.webhooks_pb2 import Event, PublishEventsRequest
+from sqlalchemy import Column, DateTime, MetaData, Table, Text, Uuid, delete, func, insert, select, text
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from svckit.clients import invoke
+from svckit.clock import new_id
+from svckit.db import Database, Tx
+
+if TYPE_CHECKING:
+    from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceAsyncStub
+
+BATCH: Final = 200
+LEASE: Final = text("now() + interval '10 seconds'")
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """An event about to be true. `data` is the payload's data member and holds no personal data."""
+
+    program_id: str
+    type: str
+    member_id: str
+    created_at: datetime
+    data: Mapping[str, Any]
+
+
+class Outbox:
+    """A service's outbox: two tables, `append` for transactions, and `relay`, a worker's step."""
+
+    def __init__(self, metadata: MetaData) -> None:
+        self._events = Table(
+            "outbox",
+            metadata,
+            Column("program_id", Text, primary_key=True),
+            Column("event_id", Uuid, primary_key=True),
+            Column("type", Text, nullable=False),
+            Column("member_id", Text, nullable=False),
+            Column("created_at", DateTime(timezone=True), nullable=False),
+            Column("data", Text, nullable=False),
+        )
+        # One relay a program at a time keeps the order of its events.
+        self._leases = Table(
+            "outbox_leases",
+            metadata,
+            Column("program_id", Text, primary_key=True),
+            Column("holder", Uuid, nullable=False),
+            Column("until", DateTime(timezone=True), nullable=False),
+        )
+        self._holder = new_id()
+
+    async def append(self, tx: Tx, *drafts: Draft) -> None:
+        """Adds events to the transaction."""
+        if not drafts:
+            return
+        rows = [
+            {
+                "program_id": draft.program_id,
+                "event_id": new_id(),
+                "type": draft.type,
+                "member_id": draft.member_id,
+                "created_at": draft.created_at,
+                "data": json.dumps(draft.data, separators=(",", ":")),
+            }
+            for draft in drafts
+        ]
+        await tx.execute(insert(self._events), rows)
+
+    async def relay(self, db: Database, events: "EventsServiceAsyncStub") -> int:
+        """Hands over the oldest events of one program; how many there were.
+
+        A crash after the hand-over sends them again: the receiver knows an event by its id.
+        """
+        batch = await db.transact(self._claim)
+        if batch:
+            await invoke(events.PublishEvents, PublishEventsRequest(events=batch))
+            done = [UUID(event.event_id) for event in batch]
+            await db.transact(lambda tx: self._drop(tx, batch[0].program_id, done))
+        return len(batch)
+
+    async def _claim(self, tx: Tx) -> list[Event]:
+        events, leases = self._events.c, self._leases.c
+        held = select(leases.program_id).where(leases.until > func.now(), leases.holder != self._holder)
+        program_id = await tx.scalar(
+            select(events.program_id).where(events.program_id.not_in(held)).order_by(events.created_at).limit(1)
+        )
+        if program_id is None:
+            return []
+        lease = {"program_id": program_id, "holder": self._holder, "until": LEASE}
+        taken = await tx.execute(
+            upsert(self._leases)
+            .values(lease)
+            .on_conflict_do_update(
+                index_elements=["program_id"],
+                set_={"holder": self._holder, "until": LEASE},
+                where=(leases.until <= func.now()) | (leases.holder == self._holder),
+            )
+        )
+        if taken.rowcount == 0:
+            return []
+        rows = await tx.execute(
+            select(self._events)
+            .where(events.program_id == program_id)
+            .order_by(events.created_at, events.event_id)
+            .limit(BATCH)
+        )
+        return [_event(row) for row in rows]
+
+    async def _drop(self, tx: Tx, program_id: str, done: list[UUID]) -> None:
+        events = self._events.c
+        await tx.execute(delete(self._events).where(events.program_id == program_id, events.event_id.in_(done)))
+
+
+def _event(row: Any) -> Event:
+    created_at = Timestamp()
+    created_at.FromDatetime(row.created_at)
+    return Event(
+        event_id=str(row.event_id),
+        program_id=row.program_id,
+        type=row.type,
+        member_id=row.member_id,
+        created_at=created_at,
+        data_json=row.data,
+    )

@@ -1,0 +1,115 @@
+"""Traces, metrics and logs of a process: OpenTelemetry out by OTLP, Prometheus metrics, JSON log lines.
+
+Standard `OTEL_*` variables work; without an OTLP endpoint no span is exported. All calls are sampled in
+development and 1 % in production; a call that fails on our side leaves its own span there as well.
+"""
+
+import json
+import logging
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Final
+
+from opentelemetry import trace
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+from prometheus_client import Counter, Histogram, start_http_server
+
+PRODUCTION_SAMPLE_RATIO: Final = 0.01
+
+propagator: Final = TraceContextTextMapPropagator()
+tracer: Final = trace.get_tracer("rewards-mesh")
+
+rpc_duration_s: Final = Histogram(
+    "rpc_server_duration_seconds",
+    "Time from a call's arrival to its answer.",
+    ("service", "method", "code"),
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+refusals: Final = Counter("refusals_total", "Refused calls by reason.", ("method", "reason"))
+worker_failures: Final = Counter("worker_failures_total", "Failed worker steps.", ("worker",))
+
+_failures: trace.Tracer = trace.NoOpTracer()
+
+
+def start(service: str, environment: str, metrics_listen: str) -> None:
+    """Sets up logging, tracing and the metrics port of this process. Call once."""
+    _log_as_json(service)
+    _export_spans(service, environment)
+    if metrics_listen:
+        host, _, port = metrics_listen.rpartition(":")
+        start_http_server(int(port), host)
+
+
+def _export_spans(service: str, environment: str) -> None:
+    global _failures  # noqa: PLW0603 - set once at start, like the SDK's own provider
+    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        return
+    ratio = PRODUCTION_SAMPLE_RATIO if environment == "production" else 1.0
+    processor = BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=500)
+    resource = Resource.create({"service.name": service})
+
+    def provider(sampler: Sampler | None) -> TracerProvider:
+        made = TracerProvider(sampler=sampler, resource=resource)
+        made.add_span_processor(processor)
+        return made
+
+    chosen = "OTEL_TRACES_SAMPLER" in os.environ
+    sampler = None if chosen else ParentBased(TraceIdRatioBased(ratio))
+    trace.set_tracer_provider(provider(sampler))
+    _failures = provider(ALWAYS_ON).get_tracer("rewards-mesh")
+
+
+def record_failure(name: str, attributes: Mapping[str, str]) -> None:
+    """Leaves a span of a call that failed on our side, if sampling had dropped it."""
+    if not trace.get_current_span().is_recording():
+        _failures.start_span(name, attributes=dict(attributes)).end()
+
+
+class _JsonFormatter(logging.Formatter):
+    def __init__(self, service: str) -> None:
+        super().__init__()
+        self._service = service
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "service": self._service,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        span = trace.get_current_span().get_span_context()
+        if span.is_valid:
+            line["trace_id"] = trace.format_trace_id(span.trace_id)
+        line.update(getattr(record, "fields", {}))
+        if record.exc_info and record.exc_info[1] is not None:
+            line["error"] = describe(record.exc_info[1])
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
+def describe(error: BaseException) -> list[str]:
+    """An exception as the names and places of its frames, without its text.
+
+    A driver puts the values of the failed statement into its text, and those may be personal data (G51).
+    """
+    lines, frame = [type(error).__name__], error.__traceback__
+    while frame is not None:
+        code = frame.tb_frame.f_code
+        lines.append(f"{code.co_filename}:{frame.tb_lineno} {code.co_name}")
+        frame = frame.tb_next
+    if error.__cause__ is not None:
+        lines.extend(describe(error.__cause__))
+    return lines
+
+
+def _log_as_json(service: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonFormatter(service))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

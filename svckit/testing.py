@@ -1,0 +1,48 @@
+"""For tests: a servicer behind the real server, interceptors and mTLS, and a channel to it."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+
+from svckit import access, server
+from svckit.call import Kind, Principal
+from svckit.clients import open_channel
+from svckit.config import Config
+from svckit.server import Served
+
+
+@asynccontextmanager
+async def serving(tls_dir: Path, served: Sequence[Served]) -> AsyncIterator[str]:
+    """Serves on a free port of the loopback with the certificate in `tls_dir`; gives its address."""
+    built, _, port = server.build(Config(listen="127.0.0.1:0", tls_dir=tls_dir), served)
+    await built.start()
+    try:
+        yield f"127.0.0.1:{port}"
+    finally:
+        await built.stop(grace=0)
+
+
+@asynccontextmanager
+async def calling(address: str, service: str, tls_dir: Path) -> AsyncIterator[grpc.aio.Channel]:
+    """A channel to `service` at `address`, as the peer whose certificate is in `tls_dir`."""
+    async with open_channel(address, service, tls_dir) as channel:
+        yield channel
+
+
+def headers(principal: Principal, key: str | None = None) -> tuple[tuple[str, str], ...]:
+    """The metadata of a call that the gateway passes on for `principal`, under idempotency `key`."""
+    fields = [
+        (access.HEADER_KIND, principal.kind.value),
+        (access.HEADER_PROGRAM, principal.program_id),
+        (access.HEADER_CREDENTIAL, principal.name),
+        (access.HEADER_SCOPES, " ".join(sorted(principal.scopes))),
+        (access.HEADER_MEMBER, principal.member_id),
+    ]
+    return (*fields, *((("idempotency-key", key),) if key is not None else ()))
+
+
+def partner(program_id: str, *scopes: str) -> Principal:
+    """A partner's credential of a program."""
+    return Principal(Kind.PARTNER, "test-credential", program_id, frozenset(scopes))
