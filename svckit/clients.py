@@ -68,7 +68,7 @@ async def invoke(
         raise Refused(Reason.TIMEOUT, "No time is left for the next step.")
     headers: dict[str, str] = {} if key is None else {"idempotency-key": key}
     name = request.DESCRIPTOR.full_name.removesuffix("Request")
-    with telemetry.tracer.start_as_current_span(name, kind=trace.SpanKind.CLIENT, record_exception=False):
+    with telemetry.span(name, trace.SpanKind.CLIENT, {"rpc.system": "grpc"}):
         telemetry.propagator.inject(headers)
         try:
             return await rpc(request, timeout=left_s, metadata=tuple(headers.items()))

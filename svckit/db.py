@@ -23,15 +23,9 @@ Result = TypeVar("Result")
 ATTEMPTS: Final = 4
 _LOST_RACE: Final = frozenset({"40001", "40P01"})
 _BUSY: Final = frozenset({"55P03", "57014", "53300", "57P01", "57P02", "57P03"})
-_SESSION: Final = " ".join(
-    f"-c {setting}"
-    for setting in (
-        "timezone=UTC",
-        "lock_timeout=3s",
-        "statement_timeout=5s",
-        "idle_in_transaction_session_timeout=10s",
-        "synchronous_commit=on",
-    )
+_SESSION: Final = (
+    "-c timezone=UTC -c lock_timeout=3s -c statement_timeout=5s -c idle_in_transaction_session_timeout=10s"
+    " -c synchronous_commit=on"
 )
 
 
@@ -58,10 +52,7 @@ class Database:
         busy, CONFLICT if the race was lost ATTEMPTS times; a commit whose answer is lost is UNAVAILABLE
         too, and only the idempotency key tells whether it took effect.
         """
-        with telemetry.tracer.start_as_current_span(
-            "db.transact", kind=trace.SpanKind.CLIENT, record_exception=False
-        ) as span:
-            span.set_attribute("db.system.name", "postgresql")
+        with telemetry.span("db.transact", trace.SpanKind.CLIENT, {"db.system.name": "postgresql"}):
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     return await self._attempt(work)

@@ -37,18 +37,10 @@ class Refused(Exception):  # noqa: N818 - an outcome of the domain, named as it 
     """
 
     def __init__(
-        self,
-        reason: Reason.ValueType,
-        message: str,
-        *,
-        detail: Message | None = None,
-        retry_after_s: int | None = None,
+        self, reason: Reason.ValueType, message: str, *, detail: Message | None = None, retry_after_s: int | None = None
     ) -> None:
         super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.detail = detail
-        self.retry_after_s = retry_after_s
+        self.reason, self.message, self.detail, self.retry_after_s = reason, message, detail, retry_after_s
 
     @property
     def code(self) -> grpc.StatusCode:
@@ -95,11 +87,7 @@ def invalid(**fields: str) -> Refused:
         error_details_pb2.BadRequest.FieldViolation(field=name, description=text) for name, text in fields.items()
     ]
     message = "; ".join(f"{name} {text}" for name, text in fields.items())
-    return Refused(
-        Reason.INVALID_REQUEST,
-        message,
-        detail=error_details_pb2.BadRequest(field_violations=violations),
-    )
+    return Refused(Reason.INVALID_REQUEST, message, detail=error_details_pb2.BadRequest(field_violations=violations))
 
 
 def internal() -> Refused:

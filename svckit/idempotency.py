@@ -4,21 +4,23 @@ the effect (design decision 7, G57 to G60)."""
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
 from sqlalchemy import (
     Column,
+    ColumnElement,
     DateTime,
+    Index,
     LargeBinary,
     MetaData,
     SmallInteger,
     Table,
     Text,
+    and_,
     func,
     select,
     update,
@@ -44,8 +46,7 @@ class State(IntEnum):
     REFUSED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What is kept of a key's first call. `body` is the response, or the `google.rpc.Status`.
 
     `secret_body` is the response with its secrets, for as long as those may be replayed.
@@ -57,8 +58,7 @@ class Outcome:
     secret_body: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A call as its key names it: program, operation, key, and the request's fingerprint."""
 
     program_id: str
@@ -69,7 +69,7 @@ class Claim:
 
 def table(metadata: MetaData) -> Table:
     """The table of a service's keys."""
-    return Table(
+    keys = Table(
         "idempotency_keys",
         metadata,
         Column("program_id", Text, primary_key=True),
@@ -81,6 +81,9 @@ def table(metadata: MetaData) -> Table:
         Column("secret_body", LargeBinary, comment="the answer with its secrets, wiped after 15 minutes"),
         Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     )
+    with_secret = keys.c.secret_body.is_not(None)
+    Index("idempotency_keys_secrets", keys.c.program_id, keys.c.created_at, postgresql_where=with_secret)
+    return keys
 
 
 class Idempotency:
@@ -138,29 +141,14 @@ class Idempotency:
     def claim(self, request: Message) -> Claim:
         """The current call's key with the fingerprint of `request`."""
         ours = call.current()
-        if ours.idempotency_key is None:
-            raise LookupError("the call has no idempotency key")
         canonical = request.SerializeToString(deterministic=True)
+        fingerprint = hmac.digest(self._fingerprint_key, canonical, hashlib.sha256)
         program_id = ours.principal.program_id or getattr(request, "program_id", "")
-        return Claim(
-            program_id=program_id,
-            operation=ours.method.name,
-            key=ours.idempotency_key,
-            fingerprint=hmac.digest(self._fingerprint_key, canonical, hashlib.sha256),
-        )
+        return Claim(program_id, ours.method.name, ours.idempotency_key or "", fingerprint)
 
     async def find(self, tx: Tx, claim: Claim) -> Outcome | None:
         """What is kept of the key, whatever its request was."""
-        keys = self._keys.c
-        row = (
-            await tx.execute(
-                select(keys.fingerprint, keys.state, keys.body, keys.secret_body, keys.created_at).where(
-                    keys.program_id == claim.program_id,
-                    keys.operation == claim.operation,
-                    keys.key == claim.key,
-                )
-            )
-        ).one_or_none()
+        row = (await tx.execute(select(self._keys).where(self._is(claim)))).one_or_none()
         if row is None:
             return None
         fresh = datetime.now(UTC) - row.created_at < SECRET_REPLAY
@@ -168,31 +156,17 @@ class Idempotency:
 
     async def record(self, tx: Tx, claim: Claim, outcome: Outcome) -> bool:
         """Keeps an outcome; False if the key is taken already. Waits for a twin that has not committed."""
-        statement = insert(self._keys).values(
-            program_id=claim.program_id,
-            operation=claim.operation,
-            key=claim.key,
-            fingerprint=outcome.fingerprint,
-            state=outcome.state,
-            body=outcome.body,
-            secret_body=outcome.secret_body,
-        )
-        result = await tx.execute(statement.on_conflict_do_nothing())
-        return result.rowcount == 1
+        statement = insert(self._keys).values(claim._asdict() | outcome._asdict())
+        return (await tx.execute(statement.on_conflict_do_nothing())).rowcount == 1
 
     async def finish(self, tx: Tx, claim: Claim, outcome: Outcome) -> None:
         """Replaces the outcome of a key that was recorded as IN_PROGRESS."""
+        running = self._is(claim) & (self._keys.c.state == State.IN_PROGRESS)
+        await tx.execute(update(self._keys).where(running).values(state=outcome.state, body=outcome.body))
+
+    def _is(self, claim: Claim) -> ColumnElement[bool]:
         keys = self._keys.c
-        await tx.execute(
-            update(self._keys)
-            .where(
-                keys.program_id == claim.program_id,
-                keys.operation == claim.operation,
-                keys.key == claim.key,
-                keys.state == State.IN_PROGRESS,
-            )
-            .values(state=outcome.state, body=outcome.body)
-        )
+        return and_(keys.program_id == claim.program_id, keys.operation == claim.operation, keys.key == claim.key)
 
     async def wipe(self) -> int:
         """A worker's step: wipes secrets that may no longer be replayed; how many there were."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import http
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,7 +16,7 @@ from opentelemetry import trace
 
 from svckit import access, call, telemetry, validation
 from svckit.call import Call
-from svckit.errors import Reason, Refused, internal
+from svckit.errors import Reason, Refused, internal, spec
 from svckit.methods import Method
 
 if TYPE_CHECKING:
@@ -98,14 +99,9 @@ def _telemetry(inner: Answer) -> Answer:
         started = time.perf_counter()
         metadata = context.invocation_metadata() or ()
         ours.metadata = {k: v for k, v in metadata if isinstance(v, str)}
-        method = ours.method
-        with telemetry.tracer.start_as_current_span(
-            method.path[1:],
-            context=telemetry.propagator.extract(ours.metadata),
-            kind=trace.SpanKind.SERVER,
-            attributes={"rpc.system": "grpc", "rpc.service": method.service, "rpc.method": method.name},
-            record_exception=False,
-        ) as span:
+        attributes = {"rpc.system": "grpc", "rpc.service": ours.method.service, "rpc.method": ours.method.name}
+        parent = telemetry.propagator.extract(ours.metadata)
+        with telemetry.span(ours.method.path[1:], trace.SpanKind.SERVER, attributes, parent) as span:
             try:
                 return await inner(ours, request, context)
             finally:
@@ -122,6 +118,8 @@ def _observe(ours: Call, span: trace.Span, duration_s: float) -> None:
     if not ours.reason:
         return
     span.set_attribute("rewards.reason", ours.reason)
+    if spec(Reason.Value(ours.reason)).http_status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
+        span.set_status(trace.StatusCode.ERROR)
     telemetry.refusals.labels(method.name, ours.reason).inc()
     fields = {
         "rpc": method.path,
@@ -147,18 +145,22 @@ def _errors(inner: Answer) -> Answer:
             log.exception("failed", extra={"fields": {"rpc": ours.method.path}})
             telemetry.record_failure(ours.method.path[1:], {"rpc.method": ours.method.name})
         else:
-            if ours.reply_headers:
-                await context.send_initial_metadata(tuple(ours.reply_headers.items()))
+            await _send_headers(ours, context)
             return response
         ours.code, ours.reason = refusal.code, Reason.Name(refusal.reason)
         if refusal.retry_after_s is not None:
             ours.reply_headers["retry-after"] = str(refusal.retry_after_s)
-        if ours.reply_headers:
-            await context.send_initial_metadata(tuple(ours.reply_headers.items()))
+        await _send_headers(ours, context)
         await context.abort_with_status(rpc_status.to_status(refusal.status()))
         raise AssertionError("abort_with_status raises")
 
     return answer
+
+
+async def _send_headers(ours: Call, context: Context) -> None:
+    # Before an abort as well: what is sent after it never becomes an HTTP header.
+    if ours.reply_headers:
+        await context.send_initial_metadata(tuple(ours.reply_headers.items()))
 
 
 def _access(inner: Answer) -> Answer:

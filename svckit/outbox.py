@@ -3,12 +3,10 @@ fulfillment_svc at least once, in the order of each program (design decision 13)
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from rewards.fulfillment.v1.webhooks_pb2 import Event, PublishEventsRequest
 from sqlalchemy import Column, DateTime, MetaData, Table, Text, Uuid, delete, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
@@ -24,8 +22,7 @@ BATCH: Final = 200
 LEASE: Final = text("now() + interval '10 seconds'")
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """An event about to be true. `data` is the payload's data member and holds no personal data."""
 
     program_id: str
@@ -61,20 +58,9 @@ class Outbox:
 
     async def append(self, tx: Tx, *drafts: Draft) -> None:
         """Adds events to the transaction."""
-        if not drafts:
-            return
-        rows = [
-            {
-                "program_id": draft.program_id,
-                "event_id": new_id(),
-                "type": draft.type,
-                "member_id": draft.member_id,
-                "created_at": draft.created_at,
-                "data": json.dumps(draft.data, separators=(",", ":")),
-            }
-            for draft in drafts
-        ]
-        await tx.execute(insert(self._events), rows)
+        rows = [draft._asdict() | {"event_id": new_id(), "data": json.dumps(draft.data)} for draft in drafts]
+        if rows:
+            await tx.execute(insert(self._events), rows)
 
     async def relay(self, db: Database, events: "EventsServiceAsyncStub") -> int:
         """Hands over the oldest events of one program; how many there were.
@@ -97,16 +83,10 @@ class Outbox:
         if program_id is None:
             return []
         lease = {"program_id": program_id, "holder": self._holder, "until": LEASE}
-        taken = await tx.execute(
-            upsert(self._leases)
-            .values(lease)
-            .on_conflict_do_update(
-                index_elements=["program_id"],
-                set_={"holder": self._holder, "until": LEASE},
-                where=(leases.until <= func.now()) | (leases.holder == self._holder),
-            )
-        )
-        if taken.rowcount == 0:
+        free = (leases.until <= func.now()) | (leases.holder == self._holder)
+        claim = upsert(self._leases).values(lease)
+        claim = claim.on_conflict_do_update(index_elements=["program_id"], set_=lease, where=free)
+        if (await tx.execute(claim)).rowcount == 0:
             return []
         rows = await tx.execute(
             select(self._events)
@@ -122,13 +102,5 @@ class Outbox:
 
 
 def _event(row: Any) -> Event:
-    created_at = Timestamp()
-    created_at.FromDatetime(row.created_at)
-    return Event(
-        event_id=str(row.event_id),
-        program_id=row.program_id,
-        type=row.type,
-        member_id=row.member_id,
-        created_at=created_at,
-        data_json=row.data,
-    )
+    whose = {"program_id": row.program_id, "member_id": row.member_id}
+    return Event(event_id=str(row.event_id), type=row.type, created_at=row.created_at, data_json=row.data, **whose)

@@ -1,13 +1,11 @@
 """The gRPC server of a process: mTLS, interceptors, health, reflection, workers, and a graceful end."""
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import grpc
 import uvloop
@@ -26,8 +24,7 @@ _OPEN_SERVICES: Final = frozenset({health.SERVICE_NAME, reflection.SERVICE_NAME}
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(NamedTuple):
     """One servicer: its descriptor, grpcio's function that adds it, and the object itself."""
 
     descriptor: ServiceDescriptor
@@ -92,9 +89,7 @@ async def serve(
     await server.stop(DRAIN_S)
     for task in tasks:
         task.cancel()
-    for task in tasks:
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    await asyncio.gather(*tasks, return_exceptions=True)
     log.info("stopped")
 
 

@@ -74,6 +74,7 @@ CREATE TABLE idempotency_keys (
     created_at timestamptz DEFAULT now() NOT NULL,
     PRIMARY KEY (program_id, operation, key)
 );
+CREATE INDEX idempotency_keys_secrets ON idempotency_keys (program_id, created_at) WHERE secret_body IS NOT NULL;
 CREATE TABLE lot_uses (
     program_id text NOT NULL,
     transaction_id uuid NOT NULL,
