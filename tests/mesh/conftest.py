@@ -1,0 +1,125 @@
+"""One mesh for all journeys: every process real, from Envoy to PostgreSQL."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import psycopg
+import pytest
+
+from devmesh.demo.partner import Answer
+from devmesh.mesh import Mesh
+from svckit.clock import new_id
+
+SOUND = {
+    "a balance is the sum of its entries, and so is its last one": """
+        SELECT a.owner FROM accounts a LEFT JOIN entries e USING (program_id, account_id)
+        GROUP BY a.program_id, a.account_id, a.owner, a.posted, a.version
+        HAVING a.posted <> coalesce(sum(e.amount), 0) OR a.version <> count(e.amount)""",
+    "points are in lots or held": """
+        SELECT a.owner FROM accounts a LEFT JOIN lots l USING (program_id, account_id) WHERE a.owner_kind = 1
+        GROUP BY a.program_id, a.account_id, a.owner, a.posted, a.held
+        HAVING a.posted <> coalesce(sum(l.remaining), 0) + a.held""",
+    "held is the sum of active holds": """
+        SELECT a.owner FROM accounts a LEFT JOIN holds h
+        ON h.program_id = a.program_id AND h.account_id = a.account_id AND h.state = 1
+        GROUP BY a.program_id, a.account_id, a.owner, a.held HAVING a.held <> coalesce(sum(h.amount), 0)""",
+    "nobody is below zero": "SELECT owner FROM accounts WHERE posted < held",
+    "balances run on": """
+        SELECT transaction_id FROM (
+            SELECT *, lag(balance_after, 1, 0::bigint) OVER w AS before, row_number() OVER w AS number FROM entries
+            WINDOW w AS (PARTITION BY program_id, account_id ORDER BY recorded_at)) e
+        WHERE balance_after <> before + amount OR version <> number""",
+}
+
+
+@dataclass
+class Api:
+    """A partner's calls, with a key of its own each unless one is given."""
+
+    http: aiohttp.ClientSession
+    token: str
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        sent = {"authorization": f"Bearer {self.token}", "idempotency-key": key or str(new_id()), **(headers or {})}
+        async with self.http.request(method, path, json=body, headers=sent) as response:
+            lowered = {name.lower(): value for name, value in response.headers.items()}
+            return Answer(response.status, lowered, await response.json())
+
+    async def post(self, operation: str, body: Any = None, **more: Any) -> Answer:
+        return await self.call("POST", f"/v1/{operation}", body, **more)
+
+    async def member(self, points: int = 0) -> str:
+        """A fresh member with so many points."""
+        answer = await self.post("CreateProfileWithAttributes", {})
+        assert answer.status == 200, answer
+        member_id = str(answer.result["memberId"])
+        if points:
+            credited = await self.post("credits", {"memberId": member_id, "points": points})
+            assert credited.status == 200, credited
+        return member_id
+
+    async def balance(self, member_id: str) -> dict[str, Any]:
+        return (await self.post("GetBalance", {"memberId": member_id})).result
+
+
+async def token(http: aiohttp.ClientSession, mesh: Mesh, prefix: str = "REWARDS", scope: str | None = None) -> str:
+    form = {
+        "grant_type": "client_credentials",
+        "client_id": mesh.env[f"{prefix}_CLIENT_ID"],
+        "client_secret": mesh.env[f"{prefix}_CLIENT_SECRET"],
+        **({"scope": scope} if scope else {}),
+    }
+    async with http.post("/oauth/token", data=form) as response:
+        body = await response.json()
+        assert response.status == 200, body
+        return str(body["access_token"])
+
+
+async def until(condition: Callable[[], Awaitable[Any]], within_s: float = 30.0) -> Any:
+    """What `condition` gives as soon as it is true; fails if it never is."""
+    deadline_s = time.monotonic() + within_s
+    while not (found := await condition()):
+        assert time.monotonic() < deadline_s, "it did not become true in time"
+        await asyncio.sleep(0.05)
+    return found
+
+
+@pytest.fixture(scope="session")
+async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
+    async with Mesh(tmp_path_factory.mktemp("mesh") / "home") as running:
+        yield running
+
+
+@pytest.fixture
+async def http(mesh: Mesh) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(base_url=mesh.url) as session:
+        yield session
+
+
+@pytest.fixture
+async def api(mesh: Mesh, http: aiohttp.ClientSession) -> Api:
+    """The first program's API key: its plan is 200 requests a second with a burst of 400."""
+    return Api(http, mesh.env["REWARDS_API_KEY"])
+
+
+@pytest.fixture(autouse=True)
+async def sound_ledger(mesh: Mesh) -> AsyncIterator[None]:
+    """After every journey the ledger's invariants hold (L1 to L5)."""
+    yield
+    await mesh.ready()
+    async with await psycopg.AsyncConnection.connect(mesh.dsn("ledger", "owner")) as connection:
+        for what, query in SOUND.items():
+            broken = await (await connection.execute(query)).fetchall()
+            assert not broken, f"{what}: {broken[:3]}"

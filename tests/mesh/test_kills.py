@@ -1,0 +1,96 @@
+"""kill -9 of any process while redemptions run: no value is lost or doubled, and every redemption ends."""
+
+import asyncio
+import json
+from typing import Any
+
+import aiohttp
+import psycopg
+import pytest
+
+from devmesh.demo.partner import Answer
+from devmesh.mesh import Mesh
+from svckit.clock import new_id
+from tests.mesh.conftest import Api, until
+
+COST = 400
+POINTS = COST * 12
+ENDED = {"FULFILLED", "FAILED"}
+RECIPIENT = {"email": "kim@example.com", "name": "Kim", "country": "US"}
+
+
+async def retried(api: Api, operation: str, body: dict[str, Any], key: str) -> Answer:
+    """The final answer to a call that is repeated under its key until it is definite, as a client would."""
+
+    async def definite() -> Answer | None:
+        try:
+            answer = await api.post(operation, body, key=key)
+        except aiohttp.ClientError:
+            return None
+        return answer if answer.status < 500 and answer.code not in {1003, 2004} else None
+
+    found: Answer = await until(definite, within_s=60)
+    return found
+
+
+async def order(api: Api, member_id: str) -> str:
+    body = {
+        "memberId": member_id,
+        "rewardId": "copperleaf-coffee-us",
+        "denomination": 5,
+        "recipient": RECIPIENT,
+    }
+    answer = await retried(api, "redemptions", body, key=str(new_id()))
+    assert answer.status == 200, answer
+    return str(answer.result["redemptionId"])
+
+
+async def ended(api: Api, redemption_id: str) -> str:
+    async def status() -> str | None:
+        try:
+            answer = await api.call("GET", f"/v1/redemptions/{redemption_id}")
+        except aiohttp.ClientError:
+            return None
+        found = answer.result.get("status") if answer.status == 200 else None
+        return found if found in ENDED else None
+
+    return str(await until(status, within_s=90))
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    "victim", ["ledger_svc", "fulfillment_svc", "catalog_svc", "identity_svc", "provider", "redis", "ratelimit"]
+)
+async def test_kill_during_redemptions(api: Api, mesh: Mesh, victim: str) -> None:
+    member_id = await api.member(points=POINTS)
+    orders = [asyncio.create_task(order(api, member_id)) for _ in range(12)]
+    await asyncio.wait(orders, return_when=asyncio.FIRST_COMPLETED)
+    mesh.kill(victim)
+    redemption_ids = await asyncio.gather(*orders)
+    await mesh.ready(victim)
+    statuses = await asyncio.gather(*(ended(api, redemption_id) for redemption_id in redemption_ids))
+    fulfilled = statuses.count("FULFILLED")
+    balance = await api.balance(member_id)
+    assert balance["balance"] == POINTS - COST * fulfilled
+    assert balance["held"] == 0
+    issued = [json.loads(line) for line in journal_lines(mesh)]
+    references = [entry["reference"] for entry in issued if entry.get("reference") in redemption_ids]
+    assert sorted(set(references)) == sorted(references)  # R3: at most one issue a redemption
+    assert len(references) == fulfilled
+    await funding_is_whole(mesh)
+
+
+def journal_lines(mesh: Mesh) -> list[str]:
+    files = [path for path in mesh.layout.provider.rglob("*") if path.is_file()]
+    return [line for path in files for line in path.read_text().splitlines() if line]
+
+
+async def funding_is_whole(mesh: Mesh) -> None:
+    """No prepaid funding stays reserved once every redemption has ended."""
+
+    async def none_held() -> bool:
+        async with await psycopg.AsyncConnection.connect(mesh.dsn("ledger", "owner")) as connection:
+            rows = await (await connection.execute("SELECT count(*) FROM holds WHERE state = 1")).fetchone()
+            return rows == (0,)
+
+    assert await until(none_held)
