@@ -4,6 +4,7 @@ Numbers, gRPC codes and HTTP statuses stand in the proto only; the error interce
 a `google.rpc.Status` with `ErrorInfo` (AIP-193) and at most one typed detail.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import grpc
@@ -13,9 +14,10 @@ from google.rpc import error_details_pb2, status_pb2
 from rewards.errors.v1 import errors_pb2
 from rewards.errors.v1.errors_pb2 import Reason, Spec
 
-__all__ = ["DOMAIN", "Reason", "Refused", "from_status", "internal", "invalid", "spec"]
+__all__ = ["DOMAIN", "Reason", "Refused", "from_status", "internal", "invalid", "spec", "violated"]
 
 DOMAIN: Final = "rewards-mesh"
+MAX_VIOLATIONS: Final = 20
 _SPECS: Final[dict[int, Spec]] = {
     value.number: value.GetOptions().Extensions[errors_pb2.spec] for value in Reason.DESCRIPTOR.values
 }
@@ -83,10 +85,13 @@ def from_status(status: status_pb2.Status) -> Refused:
 
 def invalid(**fields: str) -> Refused:
     """INVALID_REQUEST that names each bad field (lowerCamelCase, dots for nesting) and what is wrong."""
-    violations = [
-        error_details_pb2.BadRequest.FieldViolation(field=name, description=text) for name, text in fields.items()
-    ]
-    message = "; ".join(f"{name} {text}" for name, text in fields.items())
+    return violated([error_details_pb2.BadRequest.FieldViolation(field=f, description=d) for f, d in fields.items()])
+
+
+def violated(violations: Sequence[error_details_pb2.BadRequest.FieldViolation]) -> Refused:
+    """INVALID_REQUEST of these violations, the first MAX_VIOLATIONS of them: a status travels in a header."""
+    violations = violations[:MAX_VIOLATIONS]
+    message = "; ".join(f"{violation.field} {violation.description}" for violation in violations)
     return Refused(Reason.INVALID_REQUEST, message, detail=error_details_pb2.BadRequest(field_violations=violations))
 
 

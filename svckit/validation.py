@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest
 from rewards.options.v1.options_pb2 import Idempotency
 
-from svckit.errors import Reason, Refused, invalid
+from svckit.errors import MAX_VIOLATIONS, Reason, Refused, invalid, violated
 from svckit.methods import Method
 
 KEY_HEADER: Final = "idempotency-key"
@@ -22,7 +22,12 @@ def check(request: Message) -> None:
     _refuse_nul(request)
     violations = protovalidate.collect_violations(request)
     if violations:
-        raise _refusal(request, violations)
+        raise violated(
+            [
+                BadRequest.FieldViolation(field=_path(request, found), description=found.proto.message)
+                for found in violations[:MAX_VIOLATIONS]
+            ]
+        )
 
 
 def key(method: Method, values: list[str]) -> str | None:
@@ -40,15 +45,6 @@ def key(method: Method, values: list[str]) -> str | None:
     if len(values) > 1 or not _KEY.fullmatch(values[0]):
         raise invalid(**{"Idempotency-Key": "must be 1 to 255 visible ASCII characters, once"})
     return values[0]
-
-
-def _refusal(request: Message, violations: list[protovalidate.Violation]) -> Refused:
-    found = [
-        BadRequest.FieldViolation(field=_path(request, violation), description=violation.proto.message)
-        for violation in violations
-    ]
-    message = "; ".join(f"{v.field}: {v.description}" for v in found)
-    return Refused(Reason.INVALID_REQUEST, message, detail=BadRequest(field_violations=found))
 
 
 def _path(request: Message, violation: protovalidate.Violation) -> str:

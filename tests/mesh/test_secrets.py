@@ -1,4 +1,4 @@
-"""Canaries: what must stay secret stands in no log, no span, no error and, where it is said so, no database (A3, G51)."""
+"""Canaries: what must stay secret stands in no log, span or error and, where it is said so, no database (A3, G51)."""
 
 import re
 import shutil

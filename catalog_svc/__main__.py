@@ -1,0 +1,47 @@
+"""`python -m catalog_svc` serves, `python -m catalog_svc migrate` brings the database up to date."""
+
+import sys
+from pathlib import Path
+
+from rewards.catalog.v1 import rewards_pb2, rewards_pb2_grpc
+from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
+
+from catalog_svc.servicer import CatalogServicer, RewardsServicer
+from catalog_svc.tables import programs
+from svckit import migrate, server, telemetry
+from svckit.config import Config, required
+from svckit.db import Database
+from svckit.programs import ProgramDirectoryServicer
+from svckit.server import Served
+
+
+async def main() -> None:
+    """Builds the service from the environment and serves until it is told to stop."""
+    config = Config.from_env()
+    telemetry.start("catalog_svc", config.environment, config.metrics_listen)
+    db = Database(required("REWARDS_DATABASE_URL"))
+    served = [
+        Served(
+            rewards_pb2.DESCRIPTOR.services_by_name["RewardsService"],
+            rewards_pb2_grpc.add_RewardsServiceServicer_to_server,
+            RewardsServicer(db, programs),
+        ),
+        Served(
+            rewards_pb2.DESCRIPTOR.services_by_name["CatalogService"],
+            rewards_pb2_grpc.add_CatalogServiceServicer_to_server,
+            CatalogServicer(db, programs),
+        ),
+        Served(
+            programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
+            programs_pb2_grpc.add_ProgramDirectoryServiceServicer_to_server,
+            ProgramDirectoryServicer(db, programs),
+        ),
+    ]
+    await server.serve(config, served)
+    await db.close()
+
+
+if sys.argv[1:] == ["migrate"]:
+    migrate.upgrade(Path(__file__).parent / "migrations", required("REWARDS_MIGRATION_URL"))
+else:
+    server.run(main())

@@ -1,0 +1,20 @@
+"""ETags of listings (RFC 9110): a new one when the catalog, the program's rate or the question changes.
+
+They are weak, because the gateway may compress an answer on its way, which a strong one forbids.
+"""
+
+import hashlib
+
+from catalog_svc.rules import Rate
+
+
+def etag(revision: int, rate: Rate, question: bytes) -> str:
+    """The ETag of the answer to `question` from the catalog at `revision`."""
+    stated = f"{revision}|{rate.points_per_unit}|{rate.currency}|".encode() + question
+    return f'W/"{hashlib.sha256(stated).hexdigest()[:32]}"'
+
+
+def matches(if_none_match: str, current: str) -> bool:
+    """True if the header names the current ETag, in RFC 9110's weak comparison, or is "*"."""
+    named = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return "*" in named or current.removeprefix("W/") in named

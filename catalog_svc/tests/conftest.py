@@ -1,0 +1,119 @@
+"""The catalog behind its real server, and who may call it."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import grpc
+import pytest
+from grpc_status import rpc_status
+from rewards.catalog.v1 import rewards_pb2 as pb
+from rewards.catalog.v1 import rewards_pb2_grpc
+from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
+
+from catalog_svc.servicer import CatalogServicer, RewardsServicer
+from catalog_svc.tables import programs
+from devmesh.pki import Authority
+from svckit.call import Kind, Principal
+from svckit.db import Database
+from svckit.errors import Refused, from_status
+from svckit.programs import ProgramDirectoryServicer
+from svckit.server import Served
+from svckit.testing import calling, headers, serving
+
+PROGRAM = "sandbox-acme"
+OPERATOR = headers(Principal(Kind.OPERATOR, "op"))
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """Stubs of the catalog: as the gateway sees it, as fulfillment_svc does, as identity_svc does."""
+
+    rewards: "rewards_pb2_grpc.RewardsServiceAsyncStub"
+    catalog: "rewards_pb2_grpc.CatalogServiceAsyncStub"
+    quotes: "rewards_pb2_grpc.CatalogServiceAsyncStub"
+    directory: "programs_pb2_grpc.ProgramDirectoryServiceAsyncStub"
+    db: Database
+
+    async def set_program(
+        self, version: int, points_per_unit: int = 80, currency: str = "USD", program_id: str = PROGRAM
+    ) -> None:
+        program = programs_pb2.Program(
+            program_id=program_id,
+            name="Acme",
+            mode=programs_pb2.Program.SANDBOX,
+            time_zone="UTC",
+            currency=currency,
+            asset="PTS",
+            points_per_unit=points_per_unit,
+            version=version,
+        )
+        await self.directory.StoreProgram(programs_pb2.StoreProgramRequest(program=program))
+
+    async def put(self, *rewards: pb.Reward, prices: tuple[pb.RewardPrice, ...] = (), program_id: str = PROGRAM) -> int:
+        request = pb.PutRewardsRequest(program_id=program_id, rewards=rewards, prices=prices)
+        return (await self.catalog.PutRewards(request, metadata=OPERATOR)).changed
+
+
+@pytest.fixture
+async def catalog(fresh_database: Callable[[str], Awaitable[Database]], authority: Authority) -> AsyncIterator[Catalog]:
+    db = await fresh_database("catalog_svc")
+    served = [
+        Served(
+            pb.DESCRIPTOR.services_by_name["RewardsService"],
+            rewards_pb2_grpc.add_RewardsServiceServicer_to_server,
+            RewardsServicer(db, programs),
+        ),
+        Served(
+            pb.DESCRIPTOR.services_by_name["CatalogService"],
+            rewards_pb2_grpc.add_CatalogServiceServicer_to_server,
+            CatalogServicer(db, programs),
+        ),
+        Served(
+            programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
+            programs_pb2_grpc.add_ProgramDirectoryServiceServicer_to_server,
+            ProgramDirectoryServicer(db, programs),
+        ),
+    ]
+    async with AsyncExitStack() as stack:
+        address = await stack.enter_async_context(serving(authority.issue("catalog_svc"), served))
+        gateway, fulfillment, identity = [
+            await stack.enter_async_context(calling(address, "catalog_svc", authority.issue(peer)))
+            for peer in ("gateway", "fulfillment_svc", "identity_svc")
+        ]
+        made = Catalog(
+            rewards=rewards_pb2_grpc.RewardsServiceStub(gateway),
+            catalog=rewards_pb2_grpc.CatalogServiceStub(gateway),
+            quotes=rewards_pb2_grpc.CatalogServiceStub(fulfillment),
+            directory=programs_pb2_grpc.ProgramDirectoryServiceStub(identity),
+            db=db,
+        )
+        await made.set_program(version=1)
+        yield made
+
+
+async def refusal_of(call: Awaitable[object]) -> Refused:
+    """What the call is refused with."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
+    assert status is not None
+    return from_status(status)
+
+
+def reward(reward_id: str = "books-25", **changes: object) -> pb.Reward:
+    """A gift card of 10, 25 and 50 USD, with some fields changed."""
+    made = pb.Reward(
+        reward_id=reward_id,
+        name="Baltic Books gift card",
+        brand="Baltic Books",
+        category="retail",
+        kind=pb.Reward.CLOSED_LOOP,
+        countries=["US", "DE"],
+        currency="USD",
+        denominations=[10, 25, 50],
+    )
+    for name, value in changes.items():
+        made.ClearField(name)  # type: ignore[arg-type]
+        made.MergeFrom(pb.Reward(**{name: value}))  # type: ignore[arg-type]
+    return made

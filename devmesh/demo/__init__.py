@@ -1,0 +1,1 @@
+"""`python -m devmesh demo`: a throwaway mesh, and the main job as a partner sees it."""

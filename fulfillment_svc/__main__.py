@@ -1,0 +1,86 @@
+"""`python -m fulfillment_svc` serves; `python -m fulfillment_svc migrate` brings the database up to date."""
+
+import os
+import sys
+from pathlib import Path
+
+from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
+from rewards.fulfillment.v1 import redemptions_pb2, redemptions_pb2_grpc, webhooks_pb2, webhooks_pb2_grpc
+from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
+from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
+
+from fulfillment_svc.codes import Vault
+from fulfillment_svc.config import Settings
+from fulfillment_svc.providers.over_http import HttpProvider, open_session
+from fulfillment_svc.providers.routing import SANDBOX
+from fulfillment_svc.redemptions import failpoints
+from fulfillment_svc.redemptions.assembly import Outside, assemble
+from fulfillment_svc.redemptions.mail import Mailer
+from fulfillment_svc.tables import keys, programs
+from fulfillment_svc.webhooks import store as events
+from fulfillment_svc.webhooks.sealer import Sealer
+from fulfillment_svc.webhooks.servicer import EventsServicer, WebhooksServicer
+from fulfillment_svc.webhooks.ssrf import Guard
+from fulfillment_svc.webhooks.worker import DeliveriesWorker
+from svckit import clients, migrate, server, telemetry
+from svckit.clock import system_clock
+from svckit.config import Config, required
+from svckit.db import Database
+from svckit.idempotency import Idempotency
+from svckit.programs import ProgramDirectoryServicer
+from svckit.server import Served
+from svckit.workers import Worker
+
+
+async def main() -> None:
+    """Builds the service from its configuration and serves."""
+    config, settings = Config.from_env(), Settings.from_env()
+    failpoints.load(os.environ.get("FAILPOINTS", ""))
+    telemetry.start("fulfillment_svc", config.environment, config.metrics_listen)
+    db = Database(settings.database_url)
+    idempotent = Idempotency(db, keys, settings.fingerprint_key)
+    sealer, guard = Sealer.from_base64(settings.code_keys), Guard(allow_loopback=settings.webhook_allow_loopback)
+    deliveries = DeliveriesWorker(db, sealer, guard)
+    async with open_session() as session:
+        # What the sandbox provider promises: a reference is one order, and an order shows at once or soon.
+        sandbox = HttpProvider(session, settings.provider_url, idempotent=True, visibility_s=3, timeout_s=4)
+        outside = Outside(
+            catalog=CatalogServiceStub(clients.channel(config, "catalog_svc")),
+            journal=JournalServiceStub(clients.channel(config, "ledger_svc")),
+            providers={SANDBOX: sandbox},
+            mailer=Mailer(*settings.smtp, settings.mail_sender),
+        )
+        vault = Vault.from_base64(settings.code_keys)
+        room = assemble(db, idempotent, vault, outside, events.ingest, system_clock)
+        served = [
+            Served(
+                redemptions_pb2.DESCRIPTOR.services_by_name["RedemptionsService"],
+                redemptions_pb2_grpc.add_RedemptionsServiceServicer_to_server,
+                room.servicer,
+            ),
+            Served(
+                webhooks_pb2.DESCRIPTOR.services_by_name["WebhooksService"],
+                webhooks_pb2_grpc.add_WebhooksServiceServicer_to_server,
+                WebhooksServicer(db, idempotent, sealer, guard),
+            ),
+            Served(
+                webhooks_pb2.DESCRIPTOR.services_by_name["EventsService"],
+                webhooks_pb2_grpc.add_EventsServiceServicer_to_server,
+                EventsServicer(db, deliveries.wake),
+            ),
+            Served(
+                programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
+                programs_pb2_grpc.add_ProgramDirectoryServiceServicer_to_server,
+                ProgramDirectoryServicer(db, programs),
+            ),
+        ]
+        wiping = Worker("idempotency-wipe", idempotent.wipe, interval_s=60)
+        await server.serve(config, served, [*room.workers, deliveries, wiping])
+    await db.close()
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["migrate"]:
+        migrate.upgrade(Path(__file__).parent / "migrations", required("REWARDS_MIGRATION_URL"))
+    else:
+        server.run(main())

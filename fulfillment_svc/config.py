@@ -1,0 +1,39 @@
+"""What fulfillment_svc alone is told, besides `svckit.config`."""
+
+import os
+from dataclasses import dataclass
+from email.headerregistry import Address
+from typing import Self
+
+from svckit.config import required, secret
+
+_DEFAULT_SENDER = "Rewards <no-reply@rewards.mesh>"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """`smtp` is host and port; `code_keys` are the master keys, base64, one a line, the current one first."""
+
+    database_url: str
+    fingerprint_key: bytes
+    code_keys: bytes
+    smtp: tuple[str, int]
+    mail_sender: Address
+    provider_url: str
+    webhook_allow_loopback: bool
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Reads REWARDS_DATABASE_URL, REWARDS_FINGERPRINT_KEY_FILE, REWARDS_CODE_KEY_FILE, REWARDS_SMTP,
+        REWARDS_MAIL_FROM, REWARDS_PROVIDER_URL and REWARDS_WEBHOOK_ALLOW_LOOPBACK."""
+        host, _, port = required("REWARDS_SMTP").rpartition(":")
+        name, _, address = os.environ.get("REWARDS_MAIL_FROM", _DEFAULT_SENDER).rpartition("<")
+        return cls(
+            database_url=required("REWARDS_DATABASE_URL"),
+            fingerprint_key=secret("REWARDS_FINGERPRINT_KEY_FILE"),
+            code_keys=secret("REWARDS_CODE_KEY_FILE"),
+            smtp=(host, int(port)),
+            mail_sender=Address(name.strip(), addr_spec=address.rstrip(">")),
+            provider_url=required("REWARDS_PROVIDER_URL"),
+            webhook_allow_loopback=os.environ.get("REWARDS_WEBHOOK_ALLOW_LOOPBACK") == "true",
+        )

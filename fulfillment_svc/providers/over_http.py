@@ -1,0 +1,119 @@
+"""The adapter for a provider that speaks JSON over HTTP.
+
+`POST /orders` orders and `GET /orders?reference=` asks. An answer counts only if it fits the order in
+every member; whatever else comes back is `Unknown`, because a provider is not to be trusted (OWASP API10).
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import aiohttp
+from opentelemetry import trace
+
+from fulfillment_svc.providers import Issued, Item, NotSeen, Rejected, Unknown
+from svckit import telemetry
+
+BODY_MAX_BYTES: Final = 64 * 1024
+CODE_MAX: Final = 256
+MALFORMED: Final = Unknown("MALFORMED_ANSWER")
+CONTRADICTION: Final = Unknown("CONTRADICTING_ANSWER")
+
+_REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
+
+
+def open_session() -> aiohttp.ClientSession:
+    """A session for providers: no cookies, and no compressed answers, which could be small and huge at once."""
+    return aiohttp.ClientSession(
+        headers={"accept-encoding": "identity"}, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+    )
+
+
+class HttpProvider:
+    """A provider at `url`. `idempotent` and `visibility_s` are what its contract promises (see `Provider`).
+
+    `timeout_s` bounds a whole call; it must be well under the saga's lease.
+    """
+
+    def __init__(
+        self, session: aiohttp.ClientSession, url: str, *, idempotent: bool, visibility_s: float, timeout_s: float
+    ) -> None:
+        self._session = session
+        self._orders = f"{url.rstrip('/')}/orders"
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self.idempotent = idempotent
+        self.visibility_s = visibility_s
+
+    async def order(self, reference: str, items: Sequence[Item]) -> Issued | Rejected | Unknown:
+        """Orders the items under our reference."""
+        answer = await self._ask("POST", reference, items, json={"reference": reference, "items": _written(items)})
+        return CONTRADICTION if isinstance(answer, NotSeen) else answer
+
+    async def query(self, reference: str, items: Sequence[Item]) -> Issued | Rejected | NotSeen | Unknown:
+        """Asks what became of the order."""
+        return await self._ask("GET", reference, items, params={"reference": reference})
+
+    async def _ask(
+        self, method: str, reference: str, items: Sequence[Item], **what: Any
+    ) -> Issued | Rejected | NotSeen | Unknown:
+        with telemetry.span("provider orders", trace.SpanKind.CLIENT, {"http.request.method": method}) as span:
+            try:
+                async with self._session.request(
+                    method, self._orders, timeout=self._timeout, allow_redirects=False, **what
+                ) as response:
+                    span.set_attribute("http.response.status_code", response.status)
+                    body = await _capped(response.content)
+            except TimeoutError:
+                return Unknown("TIMEOUT")
+            except (aiohttp.ClientError, OSError):
+                return Unknown("UNREACHABLE")
+            return read(response.status, body, reference, items)
+
+
+def read(status: int, body: bytes, reference: str, items: Sequence[Item]) -> Issued | Rejected | NotSeen | Unknown:
+    """What an HTTP answer says about the order; total over all answers."""
+    if status not in (200, 404, 422):
+        return Unknown(f"HTTP_{status}")
+    try:
+        answer = json.loads(body)
+    except (ValueError, RecursionError):
+        return MALFORMED
+    match (status, answer):
+        case (200, {"status": "ISSUED", "reference": about, "items": answered}) if about == reference:
+            return _issued(answered, items)
+        case (200 | 422, {"status": "REJECTED", "reference": about, "reason": reason}) if about == reference:
+            return Rejected(reason if isinstance(reason, str) and _REASON.fullmatch(reason) else "REJECTED")
+        case (404, {"status": "NOT_FOUND", "reference": about}) if about == reference:
+            return NotSeen()
+    return CONTRADICTION
+
+
+def _issued(answered: object, items: Sequence[Item]) -> Issued | Unknown:
+    if not isinstance(answered, list) or not all(isinstance(one, dict) for one in answered):
+        return MALFORMED
+    without_codes = [{name: value for name, value in one.items() if name != "code"} for one in answered]
+    # Compared as text, because in Python 1 equals True and 1.0, and an amount must be neither.
+    if json.dumps(without_codes, sort_keys=True) != json.dumps(_written(items), sort_keys=True):
+        return CONTRADICTION
+    codes = [one.get("code") for one in answered]
+    if not all(isinstance(code, str) and 0 < len(code) <= CODE_MAX and code.isprintable() for code in codes):
+        return MALFORMED
+    return Issued(tuple(codes))
+
+
+def _written(items: Sequence[Item]) -> list[Mapping[str, object]]:
+    return [
+        {"number": item.number, "brand": item.brand, "valueMinor": item.value_minor, "currency": item.currency}
+        for item in items
+    ]
+
+
+async def _capped(content: aiohttp.StreamReader) -> bytes:
+    """The body; empty, which does not parse, if it is over the cap."""
+    body = bytearray()
+    while chunk := await content.readany():
+        body += chunk
+        if len(body) > BODY_MAX_BYTES:
+            return b""
+    return bytes(body)

@@ -1,0 +1,53 @@
+"""How the room is put together: the servicer, and the workers that carry on what it starts."""
+
+import itertools
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from fulfillment_svc.codes import Vault
+from fulfillment_svc.providers import Provider
+from fulfillment_svc.redemptions.intake import Intake
+from fulfillment_svc.redemptions.mail import Mailer
+from fulfillment_svc.redemptions.saga import Ingest, Saga
+from fulfillment_svc.redemptions.servicer import RedemptionsServicer
+from fulfillment_svc.redemptions.steps import Steps
+from svckit.clock import Clock
+from svckit.db import Database
+from svckit.idempotency import Idempotency
+from svckit.workers import Worker
+
+if TYPE_CHECKING:
+    from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceAsyncStub
+    from rewards.ledger.v1.journal_pb2_grpc import JournalServiceAsyncStub
+
+# Each carries one redemption at a time, so that a provider that does not answer holds up no other.
+WORKERS: Final = 8
+
+
+class Outside(NamedTuple):
+    """Whom redemptions talk to."""
+
+    catalog: "CatalogServiceAsyncStub"
+    journal: "JournalServiceAsyncStub"
+    providers: Mapping[str, Provider]
+    mailer: Mailer
+
+
+class Room(NamedTuple):
+    """The room of redemptions."""
+
+    servicer: RedemptionsServicer
+    saga: Saga
+    workers: list[Worker]
+
+
+def assemble(
+    db: Database, idempotent: Idempotency, vault: Vault, outside: Outside, ingest: Ingest, clock: Clock
+) -> Room:
+    """Builds the room on `db`; `ingest` takes its events."""
+    steps = Steps(db, outside.journal, outside.providers, outside.mailer, vault, clock)
+    saga = Saga(db, steps, idempotent, vault, ingest, clock)
+    workers = [Worker(f"redemptions-{number}", saga.work) for number in range(1, WORKERS + 1)]
+    turns = itertools.cycle(workers)
+    intake = Intake(db, idempotent, outside.catalog, outside.providers, vault, clock)
+    return Room(RedemptionsServicer(db, idempotent, intake, saga, lambda: next(turns).wake()), saga, workers)

@@ -1,0 +1,108 @@
+"""The beginning of a redemption: it is priced, and then stored together with its key, before any value moves."""
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+from rewards.fulfillment.v1 import redemptions_pb2 as pb
+
+from fulfillment_svc.codes import RECIPIENT, Place, Vault
+from fulfillment_svc.providers.routing import route
+from fulfillment_svc.redemptions import failpoints, store, wire
+from fulfillment_svc.redemptions.rules import Redemption
+from fulfillment_svc.redemptions.saga import REQUEST_LEASE_S
+from fulfillment_svc.tables import programs
+from svckit import idempotency
+from svckit.clients import invoke
+from svckit.clock import Clock, new_id
+from svckit.db import Database, Tx
+from svckit.errors import Refused
+from svckit.idempotency import Claim, Idempotency, Outcome
+
+if TYPE_CHECKING:
+    from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceAsyncStub
+
+
+class Intake:
+    """Takes requests for redemptions in, each key once. `providers` are the names of those there are."""
+
+    def __init__(
+        self,
+        db: Database,
+        idempotent: Idempotency,
+        catalog: "CatalogServiceAsyncStub",
+        providers: Collection[str],
+        vault: Vault,
+        clock: Clock,
+    ) -> None:
+        self._db = db
+        self._idempotency = idempotent
+        self._catalog = catalog
+        self._providers = providers
+        self._vault = vault
+        self._clock = clock
+
+    async def take_in(self, claim: Claim, request: pb.CreateRedemptionRequest) -> Redemption | Outcome:
+        """A new redemption, claimed for this request; or what is kept under its key already.
+
+        Raises RECIPIENT_INVALID, REWARD_UNAVAILABLE, and what the catalog refuses; what binds is kept.
+        """
+        async with self._db.read() as tx:
+            kept = await self._idempotency.find(tx, claim)
+        if kept is not None:
+            return kept
+        try:
+            new = await self._choose(claim, request)
+        except Refused as refusal:
+            return await self._refuse(claim, refusal)
+        failpoints.reach("begin.before")
+        begun = await self._begin(claim, new, request)
+        failpoints.reach("begin.after")
+        return begun
+
+    async def _choose(self, claim: Claim, request: pb.CreateRedemptionRequest) -> Redemption:
+        wire.recipient(request).address()
+        async with self._db.read() as tx:
+            program = await programs.get(tx, claim.program_id)
+        provider = route(program, self._providers)
+        quote = await invoke(self._catalog.QuoteReward, wire.quote_request(claim.program_id, request))
+        choice = wire.choice(request, quote)
+        return Redemption(
+            program_id=claim.program_id,
+            redemption_id=new_id(),
+            member_id=request.member_id,
+            choice=choice,
+            provider=provider,
+            idempotency_key=claim.key,
+            created_at=program.now(self._clock),
+            masked=("",) * choice.quantity,
+        )
+
+    async def _begin(self, claim: Claim, new: Redemption, request: pb.CreateRedemptionRequest) -> Redemption | Outcome:
+        running = Outcome(claim.fingerprint, idempotency.State.IN_PROGRESS, b"")
+        place = Place(new.program_id, new.redemption_id, RECIPIENT)
+        recipient = self._vault.seal(wire.recipient(request).to_bytes(), place)
+
+        async def work(tx: Tx) -> Redemption | Outcome:
+            if not await self._idempotency.record(tx, claim, running):
+                # A twin that was just refused may have freed the key again; then it was running until now.
+                return await self._idempotency.find(tx, claim) or running
+            await store.insert_redemption(tx, new, REQUEST_LEASE_S)
+            await store.insert_secrets(tx, {place: recipient})
+            return new
+
+        return await self._db.transact(work)
+
+    async def _refuse(self, claim: Claim, refusal: Refused) -> Outcome:
+        """Keeps a refusal that binds; or gives what a twin has kept. Raises a refusal that does not bind."""
+        if not refusal.binds:
+            raise refusal
+        outcome = idempotency.refused(claim, refusal)
+
+        async def work(tx: Tx) -> Outcome | None:
+            recorded = await self._idempotency.record(tx, claim, outcome)
+            return None if recorded else await self._idempotency.find(tx, claim)
+
+        kept = await self._db.transact(work)
+        if kept is None:
+            raise refusal
+        return kept

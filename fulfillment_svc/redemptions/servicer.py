@@ -1,0 +1,69 @@
+"""The partners' RPCs of redemptions."""
+
+from collections.abc import Callable
+from typing import Any
+
+from google.rpc.status_pb2 import Status as RpcStatus
+from rewards.fulfillment.v1 import redemptions_pb2 as pb
+from rewards.fulfillment.v1.redemptions_pb2_grpc import RedemptionsServiceServicer
+
+from fulfillment_svc.redemptions import rules, store, wire
+from fulfillment_svc.redemptions.intake import Intake
+from fulfillment_svc.redemptions.saga import Saga
+from svckit import call, idempotency, paging
+from svckit.db import Database
+from svckit.errors import Reason, Refused, from_status, invalid
+from svckit.idempotency import Idempotency, Outcome
+
+
+class RedemptionsServicer(RedemptionsServiceServicer):
+    """Starts redemptions and shows them. `wake` tells the workers that one waits for them."""
+
+    def __init__(
+        self, db: Database, idempotent: Idempotency, intake: Intake, saga: Saga, wake: Callable[[], None]
+    ) -> None:
+        self._db = db
+        self._idempotency = idempotent
+        self._intake = intake
+        self._saga = saga
+        self._wake = wake
+
+    async def CreateRedemption(self, request: pb.CreateRedemptionRequest, context: Any) -> pb.CreateRedemptionResponse:
+        """Holds the value and answers; the workers carry on from there."""
+        claim = self._idempotency.claim(request)
+        taken = await self._intake.take_in(claim, request)
+        if isinstance(taken, Outcome):
+            return idempotency.replay(taken, claim, pb.CreateRedemptionResponse)
+        redemption = await self._saga.decide(taken)
+        if redemption.refusal is not None and rules.decided(redemption):
+            raise from_status(RpcStatus.FromString(redemption.refusal))
+        if not rules.decided(redemption):
+            text = "The redemption is being worked on; the same key tells its outcome."
+            raise Refused(Reason.UNAVAILABLE, text, retry_after_s=1)
+        self._wake()
+        return wire.created(redemption)
+
+    async def GetRedemption(self, request: pb.GetRedemptionRequest, context: Any) -> pb.GetRedemptionResponse:
+        """Reads a redemption; to a member's own token only that member's."""
+        caller = call.current()
+        found, redemption_id = None, wire.redemption_id(request.redemption_id)
+        if redemption_id is not None:
+            async with self._db.read() as tx:
+                found = await store.find(tx, caller.program_id, redemption_id)
+        if found is None or caller.principal.member_id not in ("", found.member_id):
+            raise Refused(Reason.ORDER_NOT_FOUND, "There is no such redemption.")
+        return pb.GetRedemptionResponse(redemption=wire.redemption(found))
+
+    async def ListRedemptions(self, request: pb.ListRedemptionsRequest, context: Any) -> pb.ListRedemptionsResponse:
+        """Lists a member's redemptions, newest first."""
+        size, place = paging.size(request.page_size), paging.place(request, 1)
+        after = wire.redemption_id(place[0]) if place else None
+        if place and after is None:
+            raise invalid(pageToken="is not a token of this list")
+        async with self._db.read() as tx:
+            found = await store.page(tx, call.current().program_id, request.member_id, after, size + 1)
+        shown, more = found[:size], len(found) > size
+        return pb.ListRedemptionsResponse(
+            redemptions=[wire.redemption(one) for one in shown],
+            next_page_token=paging.token(request, str(shown[-1].redemption_id)) if more else "",
+        )

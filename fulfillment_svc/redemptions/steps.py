@@ -1,0 +1,139 @@
+"""The steps of a redemption: what each does outside this process, and how its answer is read.
+
+Every call carries a key or reference made of the redemption and the step, so taking a step again finds out
+what it did the first time.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+from rewards.ledger.v1.journal_pb2 import AccountRef, CaptureHoldRequest, PlaceHoldRequest, VoidHoldRequest
+
+from fulfillment_svc.codes import RECIPIENT, Vault
+from fulfillment_svc.providers import Issued, Item, NotSeen, Provider, Rejected, Unknown
+from fulfillment_svc.redemptions import store
+from fulfillment_svc.redemptions.mail import Mailer, Recipient
+from fulfillment_svc.redemptions.rules import Answer, Conduct, Redemption, Reply, Step, definite
+from svckit.clients import invoke
+from svckit.clock import Clock
+from svckit.db import Database
+from svckit.errors import Reason, Refused
+
+if TYPE_CHECKING:
+    from rewards.ledger.v1.journal_pb2_grpc import JournalServiceAsyncStub
+
+_FUNDS_TEXT: Final = "The account's prepaid balance does not cover this reward."
+
+
+class Steps:
+    """Takes steps. Nothing of the redemption is changed here: the caller stores what comes back."""
+
+    def __init__(
+        self,
+        db: Database,
+        journal: "JournalServiceAsyncStub",
+        providers: Mapping[str, Provider],
+        mailer: Mailer,
+        vault: Vault,
+        clock: Clock,
+    ) -> None:
+        self._db = db
+        self._journal = journal
+        self._providers = providers
+        self._mailer = mailer
+        self._vault = vault
+        self._clock = clock
+        self._takes: dict[Step, Callable[[Redemption], Awaitable[Reply]]] = {
+            Step.HOLD_POINTS: self._hold_points,
+            Step.HOLD_FUNDING: self._hold_funding,
+            Step.ORDER: self._order,
+            Step.QUERY: self._query,
+            Step.CAPTURE_POINTS: lambda one: self._capture(one, Step.CAPTURE_POINTS, one.points_hold_id),
+            Step.CAPTURE_FUNDING: lambda one: self._capture(one, Step.CAPTURE_FUNDING, one.funding_hold_id),
+            Step.DELIVER: self._deliver,
+            Step.VOID_POINTS: lambda one: self._void(one, Step.VOID_POINTS, one.points_hold_id),
+            Step.VOID_FUNDING: lambda one: self._void(one, Step.VOID_FUNDING, one.funding_hold_id),
+        }
+
+    def conduct(self, redemption: Redemption) -> Conduct:
+        """What the redemption's provider promises."""
+        provider = self._providers[redemption.provider]
+        return Conduct(provider.idempotent, provider.visibility_s)
+
+    async def take(self, step: Step, redemption: Redemption) -> Reply:
+        """Takes the step and tells what came back. A refusal that is not definite is UNKNOWN."""
+        try:
+            return await self._takes[step](redemption)
+        except Refused as refusal:
+            answer = Answer.REFUSED if definite(refusal) else Answer.UNKNOWN
+            return Reply(answer, Reason.Name(refusal.reason), refusal=refusal.status().SerializeToString())
+
+    async def _hold_points(self, redemption: Redemption) -> Reply:
+        account = AccountRef(member_id=redemption.member_id)
+        return await self._hold(redemption, Step.HOLD_POINTS, account, redemption.choice.points)
+
+    async def _hold_funding(self, redemption: Redemption) -> Reply:
+        account = AccountRef(funding_currency=redemption.choice.currency)
+        try:
+            return await self._hold(redemption, Step.HOLD_FUNDING, account, redemption.choice.value_minor)
+        except Refused as refusal:
+            if refusal.reason != Reason.INSUFFICIENT_FUNDS:
+                raise
+            # The ledger says how much the account holds, which is not for whoever may redeem points.
+            raise Refused(Reason.INSUFFICIENT_FUNDS, _FUNDS_TEXT) from refusal
+
+    async def _hold(self, redemption: Redemption, step: Step, account: AccountRef, amount: int) -> Reply:
+        request = PlaceHoldRequest(program_id=redemption.program_id, account=account, amount=amount)
+        held = await invoke(self._journal.PlaceHold, request, key=_key(redemption, step))
+        return Reply(Answer.DONE, hold_id=UUID(held.hold_id))
+
+    async def _capture(self, redemption: Redemption, step: Step, hold_id: UUID | None) -> Reply:
+        request = CaptureHoldRequest(program_id=redemption.program_id, hold_id=str(hold_id))
+        await invoke(self._journal.CaptureHold, request, key=_key(redemption, step))
+        return Reply(Answer.DONE)
+
+    async def _void(self, redemption: Redemption, step: Step, hold_id: UUID | None) -> Reply:
+        request = VoidHoldRequest(program_id=redemption.program_id, hold_id=str(hold_id))
+        await invoke(self._journal.VoidHold, request, key=_key(redemption, step))
+        return Reply(Answer.DONE)
+
+    async def _order(self, redemption: Redemption) -> Reply:
+        provider = self._providers[redemption.provider]
+        return _reply(await provider.order(str(redemption.redemption_id), _items(redemption)))
+
+    async def _query(self, redemption: Redemption) -> Reply:
+        provider = self._providers[redemption.provider]
+        return _reply(await provider.query(str(redemption.redemption_id), _items(redemption)))
+
+    async def _deliver(self, redemption: Redemption) -> Reply:
+        async with self._db.read() as tx:
+            sealed = await store.secrets(tx, redemption)
+        opened = {place.number: self._vault.open(one, place) for place, one in sealed.items()}
+        recipient = Recipient.from_bytes(opened.pop(RECIPIENT))
+        codes = [code.decode() for code in opened.values()]
+        return await self._mailer.deliver(redemption, recipient, codes, self._clock())
+
+
+def _reply(found: Issued | Rejected | NotSeen | Unknown) -> Reply:
+    match found:
+        case Issued(codes):
+            return Reply(Answer.DONE, codes=codes)
+        case Rejected(reason):
+            return Reply(Answer.REFUSED, f"PROVIDER_{reason}")
+        case NotSeen():
+            return Reply(Answer.NOT_SEEN, "PROVIDER_NOT_SEEN")
+        case Unknown(reason):
+            return Reply(Answer.UNKNOWN, f"PROVIDER_{reason}")
+
+
+def _items(redemption: Redemption) -> list[Item]:
+    choice = redemption.choice
+    return [
+        Item(number, choice.brand, choice.denomination_minor, choice.currency)
+        for number in range(1, choice.quantity + 1)
+    ]
+
+
+def _key(redemption: Redemption, step: Step) -> str:
+    return f"{redemption.redemption_id}:{step}"

@@ -1,0 +1,199 @@
+"""Every SQL statement about redemptions. A write needs the fencing token of the present claim."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, and_, delete, extract, func, insert, select, update
+
+from fulfillment_svc.codes import Place, Sealed, mask
+from fulfillment_svc.redemptions.rules import TERMINAL, Answer, Choice, Redemption, State
+from fulfillment_svc.redemptions.tables import edges, items, redemptions, sealed
+from fulfillment_svc.tables import keys
+from svckit.db import Tx
+from svckit.errors import Reason, Refused
+from svckit.idempotency import Claim
+from svckit.idempotency import State as KeyState
+
+_R: Final = redemptions.c
+
+
+class LeaseLost(Refused):
+    """Another worker has claimed the redemption since; nothing was written."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.CONFLICT, "The redemption is being worked on elsewhere.")
+
+
+async def insert_redemption(tx: Tx, new: Redemption, lease_s: float) -> None:
+    """Stores a new redemption with its items, claimed for `lease_s`."""
+    row = {
+        "program_id": new.program_id,
+        "redemption_id": new.redemption_id,
+        "member_id": new.member_id,
+        **asdict(new.choice),
+        "provider": new.provider,
+        "idempotency_key": new.idempotency_key,
+        "created_at": new.created_at,
+        "fencing_token": new.fencing_token,
+        **_progress(new),
+        "due_at": _from_now(lease_s),
+    }
+    await tx.execute(insert(redemptions).values(row))
+    numbers = range(1, new.choice.quantity + 1)
+    await tx.execute(insert(items), [{**_key(new), "number": number, "code_masked": ""} for number in numbers])
+    await _insert_edge(tx, new, None, "")
+
+
+async def update_redemption(
+    tx: Tx, before: Redemption, after: Redemption, *, answer: Answer, reason: str, due_in_s: float
+) -> None:
+    """Stores what an answer made of a redemption, free again in `due_in_s`, and its edge if it has moved.
+
+    Raises LeaseLost if the redemption has been claimed by another since.
+    """
+    changed: dict[str, Any] = {
+        **_progress(after),
+        "due_at": None if after.state in TERMINAL else _from_now(due_in_s),
+    }
+    if answer is Answer.SENT:
+        changed["sent_at"] = func.now()
+    await _update_claimed(tx, before, changed)
+    if after.version != before.version:
+        await _insert_edge(tx, after, answer, reason)
+
+
+async def claim_due(tx: Tx, lease_s: float) -> Redemption | None:
+    """Claims a redemption whose time has come or whose lease has run out, for `lease_s`."""
+    due = _R.due_at <= func.now()
+    program_id = await tx.scalar(select(_R.program_id).where(due).order_by(_R.due_at).limit(1))
+    if program_id is None:
+        return None
+    statement = (
+        _select().where(_R.program_id == program_id, due).order_by(_R.due_at).limit(1).with_for_update(skip_locked=True)
+    )
+    row = (await tx.execute(statement)).one_or_none()
+    if row is None:
+        return None
+    found = _redemption(row)
+    claimed = replace(found, fencing_token=found.fencing_token + 1, attempts=found.attempts + 1)
+    taken = {"due_at": _from_now(lease_s), "fencing_token": claimed.fencing_token, "attempts": claimed.attempts}
+    await _update_claimed(tx, found, taken)
+    return claimed
+
+
+async def find(tx: Tx, program_id: str, redemption_id: UUID) -> Redemption | None:
+    """A program's redemption."""
+    row = (
+        await tx.execute(_select().where(_R.program_id == program_id, _R.redemption_id == redemption_id))
+    ).one_or_none()
+    return None if row is None else _redemption(row)
+
+
+async def page(tx: Tx, program_id: str, member_id: str, after: UUID | None, size: int) -> list[Redemption]:
+    """At most `size` redemptions of a member, newest first, from the one after `after`."""
+    statement = _select().where(_R.program_id == program_id, _R.member_id == member_id)
+    if after is not None:
+        statement = statement.where(_R.redemption_id < after)
+    rows = await tx.execute(statement.order_by(_R.redemption_id.desc()).limit(size))
+    return [_redemption(row) for row in rows]
+
+
+async def insert_secrets(tx: Tx, secrets: Mapping[Place, Sealed]) -> None:
+    """Stores sealed values at their places, each once."""
+    rows = [
+        {
+            "program_id": place.program_id,
+            "redemption_id": place.redemption_id,
+            "number": place.number,
+            "key_id": one.key_id,
+            "wrapped_key": one.wrapped_key,
+            "ciphertext": one.ciphertext,
+        }
+        for place, one in secrets.items()
+    ]
+    await tx.execute(insert(sealed), rows)
+
+
+async def secrets(tx: Tx, redemption: Redemption) -> dict[Place, Sealed]:
+    """The sealed recipient and codes of a redemption, in the order of their numbers."""
+    statement = select(sealed).where(_is(sealed.c, redemption)).order_by(sealed.c.number)
+    return {
+        Place(row.program_id, row.redemption_id, row.number): Sealed(row.key_id, row.wrapped_key, row.ciphertext)
+        for row in await tx.execute(statement)
+    }
+
+
+async def show_codes(tx: Tx, redemption: Redemption, codes: Sequence[str]) -> None:
+    """Stores of each code what lists may show."""
+    for number, code in enumerate(codes, 1):
+        shown = update(items).where(_is(items.c, redemption), items.c.number == number)
+        await tx.execute(shown.values(code_masked=mask(code)))
+
+
+async def free_key(tx: Tx, claim: Claim) -> None:
+    """Forgets a key whose first call was refused in a way that does not bind it (G58)."""
+    await tx.execute(
+        delete(keys).where(
+            keys.c.program_id == claim.program_id,
+            keys.c.operation == claim.operation,
+            keys.c.key == claim.key,
+            keys.c.state == KeyState.IN_PROGRESS,
+        )
+    )
+
+
+async def _update_claimed(tx: Tx, redemption: Redemption, changed: Mapping[str, Any]) -> None:
+    held = _R.fencing_token == redemption.fencing_token
+    result = await tx.execute(update(redemptions).where(_is(_R, redemption), held).values(**changed))
+    if result.rowcount != 1:
+        raise LeaseLost
+
+
+async def _insert_edge(tx: Tx, redemption: Redemption, answer: Answer | None, reason: str) -> None:
+    edge = {"version": redemption.version, "state": redemption.state, "status": redemption.status}
+    await tx.execute(insert(edges).values(**_key(redemption), **edge, answer=answer, reason=reason))
+
+
+def _select() -> Select[Any]:
+    masked = (
+        select(items.c.code_masked)
+        .where(items.c.program_id == _R.program_id, items.c.redemption_id == _R.redemption_id)
+        .order_by(items.c.number)
+    )
+    sent_s_ago = func.coalesce(extract("epoch", func.now() - _R.sent_at), 0)
+    return select(redemptions, func.array(masked.scalar_subquery()).label("masked"), sent_s_ago.label("sent_s_ago"))
+
+
+def _redemption(row: Any) -> Redemption:
+    choice = Choice(**{name: getattr(row, name) for name in Choice.__dataclass_fields__})
+    names = Redemption.__dataclass_fields__.keys() - {"choice", "state", "answer", "masked", "sent_s_ago"}
+    same = {name: getattr(row, name) for name in names}
+    return Redemption(
+        choice=choice,
+        state=State(row.state),
+        answer=None if row.answer is None else Answer(row.answer),
+        masked=tuple(row.masked),
+        sent_s_ago=float(row.sent_s_ago),
+        **same,
+    )
+
+
+def _progress(redemption: Redemption) -> dict[str, Any]:
+    """The columns that change on the way."""
+    names = ("state", "answer", "version", "reason", "refusal", "points_hold_id", "funding_hold_id", "attempts")
+    return {name: getattr(redemption, name) for name in names}
+
+
+def _key(redemption: Redemption) -> dict[str, Any]:
+    return {"program_id": redemption.program_id, "redemption_id": redemption.redemption_id}
+
+
+def _is(columns: Any, redemption: Redemption) -> ColumnElement[bool]:
+    return and_(columns.program_id == redemption.program_id, columns.redemption_id == redemption.redemption_id)
+
+
+def _from_now(seconds: float) -> ColumnElement[Any]:
+    return func.now() + timedelta(seconds=seconds)

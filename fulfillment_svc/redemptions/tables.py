@@ -1,0 +1,99 @@
+"""The tables of redemptions."""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    LargeBinary,
+    Table,
+    Text,
+    Uuid,
+    func,
+    text,
+)
+
+from fulfillment_svc.tables import metadata
+
+_STATES: Final = (
+    "'HOLDING_POINTS', 'HOLDING_FUNDING', 'DECLINING', 'ACCEPTED', 'ORDERING', 'UNKNOWN', 'CAPTURING_POINTS', "
+    "'CAPTURING_FUNDING', 'DELIVERING', 'FULFILLED', 'RELEASING_POINTS', 'RELEASING_FUNDING', 'FAILED'"
+)
+_REDEMPTION: Final = ["redemptions.program_id", "redemptions.redemption_id"]
+
+redemptions: Final = Table(
+    "redemptions",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("redemption_id", Uuid, primary_key=True, comment="also our reference at the provider"),
+    Column("member_id", Text, nullable=False),
+    Column("reward_id", Text, nullable=False),
+    Column("reward_version", BigInteger, nullable=False),
+    Column("reward_name", Text, nullable=False),
+    Column("brand", Text, nullable=False),
+    Column("quantity", BigInteger, nullable=False),
+    Column("denomination_minor", BigInteger, nullable=False, comment="the face value of one item"),
+    Column("currency", Text, nullable=False),
+    Column("points", BigInteger, nullable=False, comment="for all items"),
+    Column("provider", Text, nullable=False, comment="chosen once; an unknown outcome is never routed anew"),
+    Column("idempotency_key", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("state", Text, nullable=False),
+    Column("answer", Text, comment="the last one to this state's step"),
+    Column("version", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False, comment="why it fails or waits for a person"),
+    Column("refusal", LargeBinary, comment="google.rpc.Status, what the caller gets"),
+    Column("points_hold_id", Uuid),
+    Column("funding_hold_id", Uuid),
+    Column("sent_at", DateTime(timezone=True), comment="when the order last went out"),
+    Column("attempts", BigInteger, nullable=False),
+    Column("due_at", DateTime(timezone=True), comment="from when on a worker may take it: a lease lies in the future"),
+    Column("fencing_token", BigInteger, nullable=False, comment="counts the claims; a write needs the present one"),
+    CheckConstraint(f"state IN ({_STATES})", name="redemptions_state_known"),
+    CheckConstraint("points > 0", name="redemptions_points_positive"),
+    CheckConstraint("quantity > 0 AND denomination_minor > 0", name="redemptions_value_positive"),
+    # So there is no state that nobody works on (R7).
+    CheckConstraint("(due_at IS NULL) = (state IN ('FULFILLED', 'FAILED'))", name="redemptions_due_unless_ended"),
+    Index("redemptions_by_member", "program_id", "member_id", "redemption_id"),
+    Index("redemptions_by_due", "due_at", "program_id", postgresql_where=text("due_at IS NOT NULL")),
+)
+
+items: Final = Table(
+    "redemption_items",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("redemption_id", Uuid, primary_key=True),
+    Column("number", BigInteger, primary_key=True, comment="from 1"),
+    Column("code_masked", Text, nullable=False, comment="empty until the code is issued"),
+    ForeignKeyConstraint(["program_id", "redemption_id"], _REDEMPTION, name="redemption_items_redemption"),
+)
+
+sealed: Final = Table(
+    "redemption_secrets",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("redemption_id", Uuid, primary_key=True),
+    Column("number", BigInteger, primary_key=True, comment="0 is the recipient, n the code of item n"),
+    Column("key_id", Text, nullable=False, comment="the master key that wraps the data key"),
+    Column("wrapped_key", LargeBinary, nullable=False),
+    Column("ciphertext", LargeBinary, nullable=False),
+    ForeignKeyConstraint(["program_id", "redemption_id"], _REDEMPTION, name="redemption_secrets_redemption"),
+)
+
+edges: Final = Table(
+    "redemption_edges",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("redemption_id", Uuid, primary_key=True),
+    Column("version", BigInteger, primary_key=True, comment="of the redemption after the edge"),
+    Column("state", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("answer", Text, comment="the one that led here; none for the first"),
+    Column("reason", Text, nullable=False),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    ForeignKeyConstraint(["program_id", "redemption_id"], _REDEMPTION, name="redemption_edges_redemption"),
+)

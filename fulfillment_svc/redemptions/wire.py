@@ -1,0 +1,116 @@
+"""Redemptions between values and protobuf."""
+
+import json
+from datetime import datetime
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from rewards.catalog.v1.rewards_pb2 import QuoteRewardRequest, QuoteRewardResponse
+from rewards.fulfillment.v1 import redemptions_pb2 as pb
+from rewards.fulfillment.v1.webhooks_pb2 import Event
+
+from fulfillment_svc.redemptions.mail import Recipient
+from fulfillment_svc.redemptions.rules import Choice, Redemption
+from svckit import money
+from svckit.clock import new_id
+from svckit.errors import internal
+
+
+def quote_request(program_id: str, request: pb.CreateRedemptionRequest) -> QuoteRewardRequest:
+    """What the catalog is asked."""
+    return QuoteRewardRequest(
+        program_id=program_id,
+        reward_id=request.reward_id,
+        denomination=request.denomination,
+        quantity=_quantity(request),
+        country=request.recipient.country,
+    )
+
+
+def choice(request: pb.CreateRedemptionRequest, quote: QuoteRewardResponse) -> Choice:
+    """What is redeemed, as the catalog quoted it. Raises INTERNAL if the quote does not add up."""
+    quantity = _quantity(request)
+    if quote.value_minor % quantity:
+        raise internal()
+    return Choice(
+        reward_id=request.reward_id,
+        reward_version=quote.version,
+        reward_name=quote.name,
+        brand=quote.brand,
+        quantity=quantity,
+        denomination_minor=quote.value_minor // quantity,
+        currency=quote.currency,
+        points=quote.points,
+    )
+
+
+def recipient(request: pb.CreateRedemptionRequest) -> Recipient:
+    """Who gets it."""
+    return Recipient(request.recipient.email, request.recipient.name)
+
+
+def redemption(one: Redemption) -> pb.Redemption:
+    """A redemption as partners see it."""
+    return pb.Redemption(
+        redemption_id=str(one.redemption_id),
+        status=pb.Redemption.Status.Value(one.status),
+        points=one.choice.points,
+        transaction_id=str(one.points_hold_id or ""),
+        items=[_item(one.choice, number, masked) for number, masked in enumerate(one.masked, 1)],
+        member_id=one.member_id,
+        reward_id=one.choice.reward_id,
+        created_at=_timestamp(one.created_at),
+        failure_reason=one.reason,
+    )
+
+
+def created(one: Redemption) -> pb.CreateRedemptionResponse:
+    """The answer to the request that made it, which is also kept under its key."""
+    return pb.CreateRedemptionResponse(redemption=redemption(one))
+
+
+def redemption_id(sent: str) -> UUID | None:
+    """The id that a partner sent; None if it cannot be one of ours."""
+    try:
+        found = UUID(sent)
+    except ValueError:
+        return None
+    return found if str(found) == sent.lower() else None
+
+
+def ended(one: Redemption, at: datetime) -> Event:
+    """The event that a redemption has ended. It carries no code and no personal data (G53)."""
+    data = {
+        "redemptionId": str(one.redemption_id),
+        "rewardId": one.choice.reward_id,
+        "points": one.choice.points,
+        "status": one.status.value,
+    }
+    return Event(
+        event_id=str(new_id()),
+        program_id=one.program_id,
+        type=f"redemption.{one.status.lower()}",
+        member_id=one.member_id,
+        created_at=_timestamp(at),
+        data_json=json.dumps(data, separators=(",", ":")),
+    )
+
+
+def _timestamp(at: datetime) -> Timestamp:
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp
+
+
+def _quantity(request: pb.CreateRedemptionRequest) -> int:
+    return request.quantity if request.HasField("quantity") else 1
+
+
+def _item(choice: Choice, number: int, masked: str) -> pb.Item:
+    return pb.Item(
+        number=number,
+        brand=choice.brand,
+        denomination=money.major(choice.denomination_minor, choice.currency),
+        currency=choice.currency,
+        code_masked=masked,
+    )

@@ -1,0 +1,107 @@
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import psycopg
+import pytest
+from psycopg import sql
+from rewards.fulfillment.v1 import redemptions_pb2, redemptions_pb2_grpc
+
+from devmesh.pki import Authority
+from devmesh.postgres import PostgresServer
+from fulfillment_svc.providers.over_http import HttpProvider, open_session
+from fulfillment_svc.redemptions import failpoints
+from fulfillment_svc.tests.harness import Harness
+from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
+from fulfillment_svc.tests.world import Service, World
+from svckit.db import Database
+from svckit.server import Served
+from svckit.testing import calling, serving
+
+
+@pytest.fixture(scope="session")
+async def provider_process(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SandboxProvider]:
+    process = SandboxProvider(tmp_path_factory.mktemp("provider"))
+    yield process
+    await process.stop()
+
+
+@pytest.fixture
+async def provider(provider_process: SandboxProvider) -> SandboxProvider:
+    """The sandbox provider, running and without faults; its journal is that of the whole run."""
+    await provider_process.start()
+    await provider_process.clear()
+    return provider_process
+
+
+@pytest.fixture(scope="session")
+async def mailbox_process(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mailbox]:
+    process = Mailbox(tmp_path_factory.mktemp("mailbox"))
+    yield process
+    await process.stop()
+
+
+@pytest.fixture
+async def mailbox(mailbox_process: Mailbox) -> Mailbox:
+    """The mailbox of the whole run, running."""
+    await mailbox_process.start()
+    return mailbox_process
+
+
+@pytest.fixture(scope="session")
+async def world_processes(
+    postgres: PostgresServer,
+    migrated: Callable[[str], Awaitable[str]],
+    authority: Authority,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[World]:
+    services = {}
+    for name in ("ledger_svc", "catalog_svc"):
+        template = await migrated(name)
+        copy = f"{template}_beside_fulfillment"
+        await _copy(postgres, template, copy)
+        url = postgres.dsn(template, "runtime").replace(f"/{template}?", f"/{copy}?")
+        # Nobody takes the ledger's events here; its outbox keeps them.
+        nobody = {"REWARDS_PEERS": "fulfillment_svc=127.0.0.1:1"}
+        services[name] = Service(tmp_path_factory.mktemp(name), name, url, authority, **nobody)
+    world = World(authority, services["ledger_svc"], services["catalog_svc"])
+    yield world
+    await world.stop()
+
+
+@pytest.fixture
+async def world(world_processes: World) -> World:
+    """Ledger and catalog of the whole run, running."""
+    await world_processes.start()
+    return world_processes
+
+
+@pytest.fixture
+async def harness(
+    fresh_database: Callable[[str], Awaitable[Database]],
+    authority: Authority,
+    world: World,
+    provider: SandboxProvider,
+    mailbox: Mailbox,
+) -> AsyncIterator[Harness]:
+    """The room on a fresh database, served over mTLS as the gateway sees it. Its workers do not run."""
+    async with AsyncExitStack() as stack:
+        session = await stack.enter_async_context(open_session())
+        adapter = HttpProvider(session, provider.url, idempotent=True, visibility_s=0, timeout_s=1)
+        harness = Harness(await fresh_database("fulfillment_svc"), world, provider, mailbox, adapter)
+        served = Served(
+            redemptions_pb2.DESCRIPTOR.services_by_name["RedemptionsService"],
+            redemptions_pb2_grpc.add_RedemptionsServiceServicer_to_server,
+            (await harness.assemble()).servicer,
+        )
+        at = await stack.enter_async_context(serving(authority.issue("fulfillment_svc"), [served]))
+        gateway = authority.issue("gateway")
+        await harness.serve(await stack.enter_async_context(calling(at, "fulfillment_svc", gateway)))
+        yield harness
+        failpoints.load("")
+
+
+async def _copy(postgres: PostgresServer, template: str, name: str) -> None:
+    url = postgres.dsn("postgres", "owner").replace("postgres_owner@", "postgres@")
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        await connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))

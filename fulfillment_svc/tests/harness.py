@@ -1,0 +1,165 @@
+"""Redemptions under test: the room on a fresh database, between real peers, and the whole of what must hold."""
+
+import secrets
+import uuid
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field
+from email.headerregistry import Address
+from typing import Any
+
+import grpc
+import pytest
+from grpc_status import rpc_status
+from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
+from rewards.fulfillment.v1 import redemptions_pb2 as pb
+from rewards.fulfillment.v1 import redemptions_pb2_grpc
+from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
+from sqlalchemy import text
+
+from fulfillment_svc.codes import Vault
+from fulfillment_svc.providers.over_http import HttpProvider
+from fulfillment_svc.redemptions.assembly import Outside, Room, assemble
+from fulfillment_svc.redemptions.failpoints import Killed
+from fulfillment_svc.redemptions.mail import Mailer
+from fulfillment_svc.tables import keys, programs
+from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
+from fulfillment_svc.tests.world import REWARD, Funds, Tenant, World
+from fulfillment_svc.webhooks import store as events
+from svckit.clock import system_clock
+from svckit.db import Database
+from svckit.errors import Reason, Refused, from_status
+from svckit.idempotency import Idempotency
+from svckit.testing import headers, partner
+
+SENDER = Address("Rewards", addr_spec="no-reply@rewards.mesh")
+
+
+@dataclass
+class Harness:
+    """The room of one test. `stub` calls it as the gateway does."""
+
+    db: Database
+    world: World
+    provider: SandboxProvider
+    mailbox: Mailbox
+    adapter: HttpProvider
+    master_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    stub: Any = None
+
+    async def assemble(self) -> Room:
+        """A room on the same database, as another process would have one."""
+        outside = Outside(
+            catalog=CatalogServiceStub(await self.world.channel("fulfillment_svc", self.world.catalog)),
+            journal=JournalServiceStub(await self.world.channel("fulfillment_svc", self.world.ledger)),
+            providers={"sandbox": self.adapter},
+            mailer=Mailer("127.0.0.1", self.mailbox.port, SENDER),
+        )
+        idempotent = Idempotency(self.db, keys, b"fingerprint")
+        return assemble(self.db, idempotent, Vault([self.master_key]), outside, events.ingest, system_clock)
+
+    async def serve(self, channel: grpc.aio.Channel) -> None:
+        """Calls the room over this channel."""
+        self.stub = redemptions_pb2_grpc.RedemptionsServiceStub(channel)
+
+    async def tenant(self, **funds: Any) -> Tenant:
+        """A new tenant that this service knows as well."""
+        tenant = await self.world.tenant(**funds)
+        await self.db.transact(lambda tx: programs.store(tx, tenant.program))
+        return tenant
+
+    async def create(self, tenant: Tenant, key: str, **changes: Any) -> pb.Redemption:
+        """Redeems 10 dollars of the reward, unless changed."""
+        metadata = headers(partner(tenant.program_id, "redemptions:write"), key)
+        response: pb.CreateRedemptionResponse = await self.stub.CreateRedemption(request(**changes), metadata=metadata)
+        return response.redemption
+
+    async def replayed(self, tenant: Tenant, key: str, **changes: Any) -> tuple[pb.Redemption, bool]:
+        """What the same call answers now, and whether it says that it is a replay."""
+        metadata = headers(partner(tenant.program_id, "redemptions:write"), key)
+        call = self.stub.CreateRedemption(request(**changes), metadata=metadata)
+        response = await call
+        sent = dict(await call.initial_metadata())
+        return response.redemption, sent.get("idempotency-replayed") == "true"
+
+    async def get(self, tenant: Tenant, redemption_id: str) -> pb.Redemption:
+        """Reads a redemption."""
+        metadata = headers(partner(tenant.program_id, "redemptions:read"))
+        sent = pb.GetRedemptionRequest(redemption_id=redemption_id)
+        response: pb.GetRedemptionResponse = await self.stub.GetRedemption(sent, metadata=metadata)
+        return response.redemption
+
+    async def expire_leases(self) -> None:
+        """Makes every open redemption due, as if all leases had run out and all pauses were over."""
+        await self.execute("UPDATE redemptions SET due_at = now() WHERE due_at IS NOT NULL")
+
+    async def execute(self, statement: str, **values: Any) -> Sequence[Any]:
+        """Runs a statement as the service's role; gives its rows."""
+
+        async def work(tx: Any) -> Sequence[Any]:
+            result = await tx.execute(text(statement), values)
+            return result.all() if result.returns_rows else []
+
+        return await self.db.transact(work)
+
+    async def finish(self, room: Room, rounds: int = 30) -> None:
+        """Works until nothing is open. A failpoint that strikes is a crash, and another worker goes on."""
+        for _ in range(rounds):
+            await self.expire_leases()
+            if not await self.execute("SELECT 1 FROM redemptions WHERE due_at IS NOT NULL"):
+                return
+            try:
+                await room.saga.work()
+            except Killed:
+                room = await self.assemble()
+        raise AssertionError(await self.execute("SELECT state, answer, reason, attempts FROM redemptions"))
+
+    async def issued(self, redemption_id: str) -> int:
+        """How often the provider has issued it, by the provider's own journal."""
+        entries = await self.provider.journal(redemption_id)
+        return sum(entry["event"] == "DECIDED" and entry["status"] == "ISSUED" for entry in entries)
+
+    async def check(self, tenant: Tenant, before: Funds, funding_before: Funds) -> str:
+        """What must hold of a tenant's one redemption at its end, whatever happened; its state (R2, R3, R6)."""
+        rows = await self.execute("SELECT * FROM redemptions WHERE program_id = :p", p=tenant.program_id)
+        (row,) = rows
+        issued = await self.issued(str(row.redemption_id))
+        assert (row.state, issued) in (("FULFILLED", 1), ("FAILED", 0))
+        points, value = (row.points, row.quantity * row.denomination_minor) if issued else (0, 0)
+        assert await tenant.points() == Funds(before.balance - points, 0)
+        assert await tenant.funding() == Funds(funding_before.balance - value, 0)
+        history = await self.execute(
+            "SELECT version, state FROM redemption_edges WHERE redemption_id = :r ORDER BY version", r=row.redemption_id
+        )
+        assert [edge.version for edge in history] == list(range(1, row.version + 1))
+        assert [edge.state for edge in history if edge.state in ("FULFILLED", "FAILED")] == [row.state]
+        return str(row.state)
+
+
+def request(**changes: Any) -> pb.CreateRedemptionRequest:
+    """A request for one item of 10 dollars."""
+    wanted: dict[str, Any] = {
+        "member_id": "m_1",
+        "reward_id": REWARD,
+        "denomination": 10.0,
+        "recipient": pb.Recipient(email="ada@example.com", name="Ada", country="DE"),
+    }
+    return pb.CreateRedemptionRequest(**(wanted | changes))
+
+
+def address() -> pb.Recipient:
+    """A recipient nobody else has."""
+    return pb.Recipient(email=f"{uuid.uuid4().hex}@example.com", name="Ada Lovelace", country="DE")
+
+
+async def refusal(call: Awaitable[object]) -> Refused:
+    """What a call is refused with."""
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call
+    status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
+    assert status is not None, caught.value.code()
+    return from_status(status)
+
+
+async def reason(call: Awaitable[object]) -> str:
+    """The name of the reason that a call is refused with."""
+    return Reason.Name((await refusal(call)).reason)

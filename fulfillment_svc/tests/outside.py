@@ -1,0 +1,95 @@
+"""What stands outside the service in its tests, as real processes: the sandbox provider and a mailbox."""
+
+import asyncio
+import functools
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from devmesh import mailbox
+from devmesh.layout import ROOT
+from devmesh.process import Child, Command, Part, until_ready
+from devmesh.readiness import accepts_connections
+from devmesh.sockets import choose_port
+
+_DEADLINE_S = 30.0
+
+
+async def eventually(holds: Callable[[], bool]) -> None:
+    """Waits until the condition holds; an assertion fails if it never does."""
+    deadline_s = time.monotonic() + _DEADLINE_S
+    while not holds():
+        assert time.monotonic() < deadline_s, "this never came true"
+        await asyncio.sleep(0.01)
+
+
+class Process:
+    """A server of this package as a process of its own, which can be killed and started again."""
+
+    def __init__(self, folder: Path, name: str, module: list[str], env: dict[str, str], port: int) -> None:
+        self.folder = folder
+        self.port = port
+        argv = [sys.executable, "-m", *module]
+        command = Command(name=name, argv=argv, log=folder / f"{name}.log", env=env, cwd=ROOT)
+        self._part = Part(command=command, ready=functools.partial(accepts_connections, port))
+        self._child: Child | None = None
+
+    async def start(self) -> None:
+        """Starts it, unless it runs, and waits until it serves."""
+        if self._child is None:
+            self._child = Child(self._part.command)
+            await until_ready(self._child, self._part)
+
+    async def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Ends it, if it runs."""
+        if self._child is not None:
+            await self._child.stop(number)
+            self._child = None
+
+
+class SandboxProvider(Process):
+    """The sandbox provider, its faults and its journal."""
+
+    def __init__(self, folder: Path) -> None:
+        port = choose_port()
+        env = {"REWARDS_LISTEN": f"127.0.0.1:{port}", "REWARDS_JOURNAL": str(folder / "journal.jsonl")}
+        super().__init__(folder, "provider", ["fulfillment_svc.providers.sandbox"], env, port)
+        self.url = f"http://127.0.0.1:{port}"
+
+    async def fault(self, fault: str, **orders: Any) -> None:
+        """Switches a fault on, by default for the next order."""
+        status = await self.ask("PUT", "/faults", json={"fault": fault, **(orders or {"next": 1})})
+        assert status == 200
+
+    async def clear(self) -> None:
+        """Switches all faults off."""
+        assert await self.ask("DELETE", "/faults") == 200
+
+    async def ask(self, method: str, path: str, **what: Any) -> int:
+        """The status of an answer."""
+        async with aiohttp.request(method, f"{self.url}{path}", **what) as response:
+            return response.status
+
+    async def journal(self, reference: str = "") -> list[dict[str, Any]]:
+        """What it has decided and what came again, of one order or of all."""
+        async with aiohttp.request("GET", f"{self.url}/journal") as response:
+            entries: list[dict[str, Any]] = (await response.json())["entries"]
+        return [entry for entry in entries if reference in ("", entry["reference"])]
+
+
+class Mailbox(Process):
+    """A mailbox that takes mail for every address."""
+
+    def __init__(self, folder: Path) -> None:
+        port = choose_port()
+        arguments = ["--port", str(port), "--folder", str(folder / "mail")]
+        super().__init__(folder, "mailbox", ["devmesh.mailbox", *arguments], {}, port)
+
+    def mails(self, to: str) -> list[Any]:
+        """What an address has got, oldest first."""
+        return mailbox.messages(self.folder / "mail", to)

@@ -1,0 +1,202 @@
+"""The states of a redemption: no orphan, no path that pays twice or pays back what was issued."""
+
+import uuid
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fulfillment_svc.redemptions import rules, wire
+from fulfillment_svc.redemptions.rules import (
+    EDGES,
+    STEPS,
+    TERMINAL,
+    UNDECIDED,
+    Answer,
+    Choice,
+    Conduct,
+    Redemption,
+    Reply,
+    State,
+    Status,
+    Step,
+)
+from svckit.errors import Reason, Refused
+
+CHOICE = Choice("coffee-10", 3, "Coffee", "Kaffa", 2, 1000, "USD", 1600)
+PROVIDER = Conduct(idempotent=True, visibility_s=3.0)
+
+conducts = st.builds(Conduct, idempotent=st.booleans(), visibility_s=st.sampled_from([0.0, 3.0]))
+# What each step can really come back with: only a query does not see an order.
+asked = [Answer.DONE, Answer.REFUSED, Answer.UNKNOWN]
+walks = st.lists(st.tuples(st.sampled_from([*asked, Answer.NOT_SEEN]), st.sampled_from([0.0, 1.0, 9.0])), max_size=40)
+
+
+def new() -> Redemption:
+    return Redemption("acme", uuid.uuid4(), "m_1", CHOICE, "sandbox", "k", datetime(2026, 1, 1, tzinfo=UTC))
+
+
+def reply(step: Step, answer: Answer) -> Reply:
+    if answer is Answer.NOT_SEEN and step is not Step.QUERY:
+        answer = Answer.UNKNOWN
+    hold = uuid.uuid4() if step in (Step.HOLD_POINTS, Step.HOLD_FUNDING) and answer is Answer.DONE else None
+    refusal = b"status" if answer in (Answer.REFUSED, Answer.UNKNOWN) else None
+    return Reply(answer, f"{step}.{answer}", hold_id=hold, refusal=refusal)
+
+
+def walk(answers: list[tuple[Answer, float]], conduct: Conduct) -> tuple[list[Redemption], list[tuple[Step, Answer]]]:
+    """The redemption after each answer, and what was done."""
+    seen, done = [new()], []
+    for answer, sent_s_ago in answers:
+        step = rules.step(replace(seen[-1], sent_s_ago=sent_s_ago), conduct)
+        if step is None:
+            break
+        if step is Step.ORDER:
+            seen.append(rules.settle(seen[-1], Reply(Answer.SENT)))
+        came = reply(step, answer)
+        done.append((step, came.answer))
+        seen.append(rules.settle(seen[-1], came))
+    return seen, done
+
+
+def test_every_state_has_a_step_or_is_an_end() -> None:
+    assert STEPS.keys() | TERMINAL == set(State)
+    assert not STEPS.keys() & TERMINAL
+
+
+def test_every_state_can_be_reached_and_can_end() -> None:
+    reached, frontier = {State.HOLDING_POINTS}, [State.HOLDING_POINTS]
+    while frontier:
+        state = frontier.pop()
+        later = {to for (source, _), to in EDGES.items() if source is state} - reached
+        reached |= later
+        frontier.extend(later)
+    assert reached == set(State)
+    for state in set(State) - TERMINAL:
+        ends, trail = {state}, [state]
+        while trail:
+            here = trail.pop()
+            onward = {to for (source, _), to in EDGES.items() if source is here} - ends
+            ends |= onward
+            trail.extend(onward)
+        assert ends & TERMINAL, f"{state} is a trap"
+
+
+@given(walks, conducts)
+def test_value_is_captured_xor_given_back(answers: list[tuple[Answer, float]], conduct: Conduct) -> None:
+    seen, done = walk(answers, conduct)
+    worked = Counter(step for step, answer in done if answer is Answer.DONE)
+    captured, voided = worked[Step.CAPTURE_POINTS], worked[Step.VOID_POINTS]
+    assert captured + voided <= 1
+    assert worked[Step.CAPTURE_FUNDING] + worked[Step.VOID_FUNDING] <= 1
+    issued = worked[Step.ORDER] + worked[Step.QUERY]
+    assert issued <= 1
+    assert not (issued and voided), "given back although issued (R3)"
+    assert captured <= issued
+    last = seen[-1]
+    if last.state is State.FULFILLED:
+        assert (captured, worked[Step.CAPTURE_FUNDING], worked[Step.DELIVER]) == (1, 1, 1)
+    if last.state is State.FAILED:
+        held = worked[Step.HOLD_POINTS], worked[Step.HOLD_FUNDING]
+        assert (voided, worked[Step.VOID_FUNDING]) == held
+
+
+@given(walks, conducts)
+def test_an_unknown_outcome_is_only_ever_asked_again(answers: list[tuple[Answer, float]], conduct: Conduct) -> None:
+    seen, done = walk(answers, conduct)
+    doubtful = False
+    for step, answer in done:
+        if doubtful:
+            assert step in (Step.QUERY, Step.ORDER)
+        if step in (Step.QUERY, Step.ORDER):
+            doubtful = answer in (Answer.UNKNOWN, Answer.NOT_SEEN)
+    if doubtful:
+        assert seen[-1].status is Status.REVIEW
+
+
+@given(walks)
+def test_only_a_provider_that_knows_references_gets_an_order_twice(answers: list[tuple[Answer, float]]) -> None:
+    _, done = walk(answers, Conduct(idempotent=False, visibility_s=0.0))
+    assert sum(step is Step.ORDER for step, _ in done) <= 1
+
+
+@given(walks, conducts)
+def test_versions_count_what_partners_and_workers_can_tell_apart(
+    answers: list[tuple[Answer, float]], conduct: Conduct
+) -> None:
+    seen, _ = walk(answers, conduct)
+    for before, after in pairwise(seen):
+        moved = (before.state, before.status) != (after.state, after.status)
+        assert after.version - before.version == moved
+        if before.state is not after.state:
+            assert after.state in {to for (source, _), to in EDGES.items() if source is before.state}
+        assert wire.redemption(after).status, "every status has a name on the wire"
+
+
+@given(walks, conducts)
+def test_only_a_definite_refusal_is_what_the_caller_gets(answers: list[tuple[Answer, float]], conduct: Conduct) -> None:
+    seen, _ = walk(answers, conduct)
+    decision = next((one for one in seen if rules.decided(one)), None)
+    if decision is not None:
+        assert decision.state in (State.ACCEPTED, State.FAILED)
+        assert (decision.refusal is not None) == (decision.state is State.FAILED)
+        assert decision.status is (Status.PROCESSING if decision.refusal is None else Status.FAILED)
+    for one in seen:
+        assert one.status is not Status.PENDING or one.state in UNDECIDED
+
+
+def test_an_order_that_is_not_shown_goes_out_again_only_after_the_visibility_window() -> None:
+    unseen = replace(new(), state=State.UNKNOWN, answer=Answer.NOT_SEEN)
+    assert rules.step(replace(unseen, sent_s_ago=2.9), PROVIDER) is Step.QUERY
+    assert rules.step(replace(unseen, sent_s_ago=3.0), PROVIDER) is Step.ORDER
+    assert rules.step(replace(unseen, sent_s_ago=3.0, answer=Answer.UNKNOWN), PROVIDER) is Step.QUERY
+    assert rules.step(replace(unseen, state=State.ORDERING, sent_s_ago=9.0), PROVIDER) is Step.QUERY
+
+
+def test_the_reason_of_a_failure_outlives_the_way_back() -> None:
+    ordered = replace(new(), state=State.ORDERING)
+    failing = rules.settle(ordered, Reply(Answer.REFUSED, "PROVIDER_OUT_OF_STOCK"))
+    failed = rules.settle(rules.settle(failing, Reply(Answer.UNKNOWN, "UNAVAILABLE")), Reply(Answer.DONE))
+    assert rules.settle(failed, Reply(Answer.DONE)).reason == "PROVIDER_OUT_OF_STOCK"
+    parked = rules.settle(ordered, Reply(Answer.UNKNOWN, "PROVIDER_TIMEOUT"))
+    assert (parked.status, parked.reason) == (Status.REVIEW, "PROVIDER_TIMEOUT")
+    assert rules.settle(parked, Reply(Answer.DONE)).reason == ""
+
+
+def test_a_step_that_is_refused_with_no_way_on_waits_for_a_person_and_is_taken_again() -> None:
+    capturing = replace(new(), state=State.CAPTURING_POINTS)
+    stuck = rules.settle(capturing, Reply(Answer.REFUSED, "HOLD_NOT_ACTIVE"))
+    assert (stuck.state, stuck.status, stuck.reason) == (State.CAPTURING_POINTS, Status.REVIEW, "HOLD_NOT_ACTIVE")
+    assert rules.waits(capturing, stuck)
+    assert rules.step(stuck, PROVIDER) is Step.CAPTURE_POINTS
+    assert rules.settle(stuck, Reply(Answer.DONE)).status is Status.PROCESSING
+
+
+@given(st.integers(0, 10**9), st.floats(0, 1, exclude_max=True))
+def test_the_pauses_grow_to_a_cap_and_are_never_none(attempts: int, chance: float) -> None:
+    pause_s = rules.backoff_s(attempts, chance)
+    assert 0.25 <= pause_s <= rules.BACKOFF_MAX_S
+    assert pause_s <= rules.backoff_s(attempts + 1, chance)
+
+
+@pytest.mark.parametrize(
+    ("reason", "definite"),
+    [
+        (Reason.INSUFFICIENT_POINTS, True),
+        (Reason.MEMBER_NOT_ACTIVE, True),
+        (Reason.MEMBER_NOT_FOUND, True),
+        (Reason.UNAVAILABLE, False),
+        (Reason.TIMEOUT, False),
+        (Reason.INTERNAL, False),
+        (Reason.CONFLICT, False),
+        (Reason.IDEMPOTENCY_IN_FLIGHT, False),
+        (Reason.IDEMPOTENCY_KEY_REUSED, False),
+        (Reason.PERMISSION_DENIED, False),
+    ],
+)
+def test_which_refusals_are_definite(reason: Reason.ValueType, definite: bool) -> None:  # noqa: FBT001
+    assert rules.definite(Refused(reason, "")) is definite

@@ -1,0 +1,172 @@
+"""The rest of the mesh as real processes: ledger_svc and catalog_svc with databases of their own, and a tenant
+made in them for each test. What a test asserts about value it asks the ledger itself."""
+
+import base64
+import itertools
+import secrets
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+from rewards.catalog.v1 import rewards_pb2 as catalog_pb
+from rewards.catalog.v1 import rewards_pb2_grpc as catalog_grpc
+from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
+from rewards.ledger.v1 import directory_pb2, directory_pb2_grpc, funding_pb2, funding_pb2_grpc, points_pb2
+from rewards.ledger.v1 import points_pb2_grpc as points_grpc
+
+from devmesh.pki import Authority
+from devmesh.sockets import choose_port
+from fulfillment_svc.tests.outside import Process
+from svckit.call import Kind, Principal
+from svckit.clients import open_channel
+from svckit.testing import headers, partner
+
+BRAND: Final = "Kaffa"
+REWARD: Final = "kaffa-card"
+WITHDRAWN: Final = "kaffa-gone"
+
+_OPERATOR: Final = headers(Principal(Kind.OPERATOR, "op"))
+_numbers: Final = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Funds:
+    """What an account has, in points or minor units."""
+
+    balance: int
+    held: int
+
+
+class Service(Process):
+    """A service of the mesh as a process; `url` is its database's."""
+
+    def __init__(self, folder: Path, name: str, url: str, authority: Authority, **env: str) -> None:
+        port = choose_port()
+        key = folder / "fingerprint_key"
+        key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
+        self.name = name
+        self.address = f"127.0.0.1:{port}"
+        common: dict[str, Any] = {
+            "REWARDS_LISTEN": self.address,
+            "REWARDS_DATABASE_URL": url,
+            "REWARDS_TLS_DIR": str(authority.issue(name)),
+            "REWARDS_FINGERPRINT_KEY_FILE": str(key),
+        }
+        super().__init__(folder, name, [name], {**common, **env}, port)
+
+
+class World:
+    """Ledger and catalog, and who talks to them."""
+
+    def __init__(self, authority: Authority, ledger: Service, catalog: Service) -> None:
+        self.authority = authority
+        self.ledger = ledger
+        self.catalog = catalog
+        self._open = AsyncExitStack()
+        self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
+
+    async def start(self) -> None:
+        """Starts what does not run."""
+        await self.ledger.start()
+        await self.catalog.start()
+
+    async def stop(self) -> None:
+        """Ends everything."""
+        await self._open.aclose()
+        await self.ledger.stop()
+        await self.catalog.stop()
+
+    async def channel(self, peer: str, service: Service) -> grpc.aio.Channel:
+        """A channel to a service as the peer of this name."""
+        if (peer, service.name) not in self._channels:
+            channel = open_channel(service.address, service.name, self.authority.issue(peer))
+            self._channels[peer, service.name] = await self._open.enter_async_context(channel)
+        return self._channels[peer, service.name]
+
+    async def tenant(self, *, points: int = 10_000, funding: float = 1_000.0, sandbox: bool = True) -> "Tenant":
+        """A new program with one member, a catalog, points and funding."""
+        program = programs_pb2.Program(
+            program_id=f"acme-{next(_numbers)}",
+            name="Acme",
+            mode=programs_pb2.Program.SANDBOX if sandbox else programs_pb2.Program.LIVE,
+            time_zone="Europe/Berlin",
+            currency="USD",
+            asset="PTS",
+            points_per_unit=80,
+            version=1,
+        )
+        for service in (self.ledger, self.catalog):
+            directory = programs_pb2_grpc.ProgramDirectoryServiceStub(await self.channel("identity_svc", service))
+            await directory.StoreProgram(programs_pb2.StoreProgramRequest(program=program))
+        tenant = Tenant(self, program)
+        await tenant.set_member("m_1", active=True)
+        await tenant.fill(points, funding)
+        await tenant.put_catalog()
+        return tenant
+
+
+class Tenant:
+    """A program as its partner and its operator see it."""
+
+    def __init__(self, world: World, program: programs_pb2.Program) -> None:
+        self._world = world
+        self.program = program
+        self.program_id = program.program_id
+        self._partner = partner(self.program_id, "points:read", "points:write", "funding:read", "funding:write")
+
+    async def set_member(self, member_id: str, *, active: bool, version: int = 1) -> None:
+        """What identity_svc tells the ledger of a member."""
+        channel = await self._world.channel("identity_svc", self._world.ledger)
+        request = directory_pb2.StoreMemberRequest(
+            program_id=self.program_id, member_id=member_id, active=active, version=version
+        )
+        await directory_pb2_grpc.MemberDirectoryServiceStub(channel).StoreMember(request)
+
+    async def fill(self, points: int, funding: float) -> None:
+        """Gives the member points and the program money."""
+        channel = await self._world.channel("gateway", self._world.ledger)
+        if points:
+            credit = points_pb2.CreateCreditRequest(member_id="m_1", points=points)
+            await points_grpc.PointsServiceStub(channel).CreateCredit(credit, metadata=self._headers())
+        if funding:
+            deposit = funding_pb2.CreateDepositRequest(amount=funding, currency="USD")
+            await funding_pb2_grpc.FundingServiceStub(channel).CreateDeposit(deposit, metadata=self._headers())
+
+    async def put_catalog(self) -> None:
+        """One reward that can be had, and one that cannot any more."""
+        channel = await self._world.channel("gateway", self._world.catalog)
+        common: dict[str, Any] = {
+            "name": "Kaffa gift card",
+            "brand": BRAND,
+            "category": "food",
+            "kind": catalog_pb.Reward.CLOSED_LOOP,
+            "countries": ["DE", "US"],
+            "currency": "USD",
+            "denominations": [10.0, 12.5],
+        }
+        rewards = [
+            catalog_pb.Reward(reward_id=REWARD, **common),
+            catalog_pb.Reward(reward_id=WITHDRAWN, availability=catalog_pb.Reward.WITHDRAWN, **common),
+        ]
+        request = catalog_pb.PutRewardsRequest(program_id=self.program_id, rewards=rewards)
+        await catalog_grpc.CatalogServiceStub(channel).PutRewards(request, metadata=_OPERATOR)
+
+    async def points(self) -> Funds:
+        """The member's points."""
+        channel = await self._world.channel("gateway", self._world.ledger)
+        request = points_pb2.GetBalanceRequest(member_id="m_1")
+        found = await points_grpc.PointsServiceStub(channel).GetBalance(request, metadata=self._headers())
+        return Funds(found.balance, found.held)
+
+    async def funding(self) -> Funds:
+        """The program's money, in cents."""
+        channel = await self._world.channel("gateway", self._world.ledger)
+        request = funding_pb2.GetFundingRequest()
+        found = await funding_pb2_grpc.FundingServiceStub(channel).GetFunding(request, metadata=self._headers())
+        (usd,) = [one for one in found.balances if one.currency == "USD"]
+        return Funds(round(usd.balance * 100), round(usd.reserved * 100))
+
+    def _headers(self) -> tuple[tuple[str, str], ...]:
+        return headers(self._partner, secrets.token_hex(8))

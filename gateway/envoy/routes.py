@@ -1,0 +1,76 @@
+"""One exact route an RPC, so that what is not published does not exist."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from gateway.envoy.surface import Rpc
+
+DEADLINE_MS: Final = 5_000
+# Services give up at the deadline and say so in words; Envoy's own timeout is for one that does not.
+_TIMEOUT: Final = "5.5s"
+_CORS: Final = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy"
+_OURS: Final = ("x-envoy-original-path", "x-envoy-original-method", "x-rewards-counted")
+_CREDENTIALS: Final = ("authorization", "x-api-key", "cookie")
+
+# Both happen before the service has seen anything of the request: no connection came about, or HTTP/2 says
+# that the stream was not looked at. So even a write may be tried again. Nothing else is: after bytes were
+# sent the outcome is unknown, and only the caller has the idempotency key's other half, its patience.
+_RETRY: Final = {
+    "retry_on": "connect-failure,refused-stream",
+    "num_retries": 2,
+    "retry_back_off": {"base_interval": "0.025s", "max_interval": "0.25s"},
+}
+
+
+def virtual_host(rpcs: Iterable[Rpc]) -> dict[str, Any]:
+    """The one virtual host: the RPCs, and nothing for the rest."""
+    return {
+        "name": "all",
+        "domains": ["*"],
+        "typed_per_filter_config": {"envoy.filters.http.cors": _cors()},
+        "routes": [_route(rpc) for rpc in rpcs] + [_preflight()],
+    }
+
+
+def _route(rpc: Rpc) -> dict[str, Any]:
+    hidden = [*_OURS, *(() if rpc.open_to_all else _CREDENTIALS)]
+    timeout = {"timeout": "0s", "idle_timeout": "120s"} if rpc.streams else {"timeout": _TIMEOUT}
+    deadline = {"header": {"key": "grpc-timeout", "value": f"{DEADLINE_MS}m"}, "append_action": "ADD_IF_ABSENT"}
+    return {
+        "name": rpc.path[1:],
+        "match": {"path": rpc.path},
+        "route": {
+            "cluster": rpc.cluster,
+            **timeout,
+            "max_stream_duration": {"grpc_timeout_header_max": _TIMEOUT},
+            "retry_policy": _RETRY,
+        },
+        "decorator": {"operation": rpc.path[1:], "propagate": False},
+        # The path may hold a claim's token. The gatekeeper has judged the credential, and nobody behind it
+        # needs either; where an RPC is open to all, its service reads the credential itself (HTTP Basic).
+        "request_headers_to_remove": hidden,
+        **({} if rpc.streams else {"request_headers_to_add": [deadline]}),
+    }
+
+
+def _preflight() -> dict[str, Any]:
+    # The CORS filter answers a preflight only where a route leads to a cluster. None is ever sent there: what the
+    # CORS filter leaves is refused by the next one, since no RPC has the method OPTIONS.
+    return {
+        "name": "preflight",
+        "match": {"prefix": "/", "headers": [{"name": ":method", "string_match": {"exact": "OPTIONS"}}]},
+        "route": {"cluster": "identity_svc"},
+    }
+
+
+def _cors() -> dict[str, Any]:
+    # Any origin: credentials are sent by hand and never by the browser itself, so there is nothing to protect.
+    return {
+        "@type": _CORS,
+        "allow_origin_string_match": [{"safe_regex": {"regex": ".*"}}],
+        "allow_methods": "GET, POST, PUT, PATCH, DELETE",
+        "allow_headers": "authorization, content-type, idempotency-key, if-none-match, x-api-key, traceparent",
+        "expose_headers": "etag, idempotency-replayed, retry-after, x-ratelimit-limit, x-ratelimit-remaining, "
+        "x-ratelimit-reset, x-request-id, x-trace-id",
+        "max_age": "600",
+    }

@@ -1,0 +1,43 @@
+"""`python -m gateway.ratelimit` serves Envoy's rate-limit service to the gateway, and to nobody else."""
+
+from envoy_min import rls_pb2, rls_pb2_grpc
+from rewards.options.v1.options_pb2 import Access, Idempotency
+
+from gateway.ratelimit.buckets import Limiter, OwnBuckets, RedisBuckets
+from gateway.ratelimit.servicer import RateLimitServicer
+from svckit import server, telemetry
+from svckit.config import Config, required
+from svckit.methods import Method
+from svckit.server import Served
+
+SERVICE = rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"]
+
+
+def declared() -> dict[str, Method]:
+    """Who may call. The proto is Envoy's and has no options of ours, so it is said here."""
+    return {
+        f"/{SERVICE.full_name}/{rpc.name}": Method(
+            path=f"/{SERVICE.full_name}/{rpc.name}",
+            service=SERVICE.full_name,
+            name=rpc.name,
+            access=Access(services=["gateway"]),
+            idempotency=Idempotency.IDEMPOTENCY_UNSPECIFIED,
+            request=rpc.input_type,
+        )
+        for rpc in SERVICE.methods
+    }
+
+
+async def main() -> None:
+    """The process, top to bottom."""
+    config = Config.from_env()
+    telemetry.start("ratelimit", config.environment, config.metrics_listen)
+    shared = RedisBuckets(required("REWARDS_REDIS_URL"))
+    servicer = RateLimitServicer(Limiter(OwnBuckets(), shared))
+    served = Served(SERVICE, rls_pb2_grpc.add_RateLimitServiceServicer_to_server, servicer)
+    await server.serve(config, [served], declared=declared())
+    await shared.close()
+
+
+if __name__ == "__main__":
+    server.run(main())

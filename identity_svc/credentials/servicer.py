@@ -1,0 +1,92 @@
+"""CredentialsService: plans, OAuth clients and API keys, for operators."""
+
+from typing import Any
+
+from rewards.identity.v1 import credentials_pb2 as pb
+from rewards.identity.v1.credentials_pb2_grpc import CredentialsServiceServicer
+
+from identity_svc.audit import store as audit
+from identity_svc.audit.actor import Actor
+from identity_svc.credentials import keys, store, wire
+from identity_svc.credentials.keys import Hasher, Issued
+from identity_svc.credentials.rules import Credential, Kind, Wanted
+from identity_svc.programs import store as programs
+from svckit.db import Database, Tx
+from svckit.errors import Reason, Refused
+from svckit.idempotency import Idempotency
+
+
+class CredentialsServicer(CredentialsServiceServicer):
+    """Secrets leave in the answer that makes them and are kept as HMACs only."""
+
+    def __init__(self, db: Database, idempotency: Idempotency, hasher: Hasher) -> None:
+        self._db = db
+        self._idempotency = idempotency
+        self._hasher = hasher
+
+    async def PutPlan(self, request: pb.PutPlanRequest, context: Any) -> pb.PutPlanResponse:
+        """Stores a plan; gatekeepers follow within half a second."""
+        plan = wire.plan(request.plan)
+        actor = Actor.caller()
+
+        async def work(tx: Tx) -> None:
+            if await store.put_plan(tx, plan):
+                await audit.append(tx, actor, "plan.changed", "", plan.plan_id)
+
+        await self._db.transact(work)
+        return pb.PutPlanResponse(plan=request.plan)
+
+    async def CreateClient(self, request: pb.CreateClientRequest, context: Any) -> pb.CreateClientResponse:
+        """Makes an OAuth client."""
+        wanted = wire.client(request)
+        actor = Actor.caller()
+
+        async def work(tx: Tx) -> pb.CreateClientResponse:
+            await programs.get(tx, wanted.program_id)
+            issued = keys.new_client()
+            await self._add(tx, actor, Kind.CLIENT, wanted, issued)
+            return pb.CreateClientResponse(client_id=issued.credential_id, client_secret=issued.secret)
+
+        return await self._idempotency.once(request, pb.CreateClientResponse, work)
+
+    async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Any) -> pb.CreateApiKeyResponse:
+        """Makes an API key, whose prefix tells a sandbox program's from a live one's."""
+        wanted = wire.api_key(request)
+        actor = Actor.caller()
+
+        async def work(tx: Tx) -> pb.CreateApiKeyResponse:
+            program = await programs.get(tx, wanted.program_id)
+            issued = keys.new_key(keys.TEST_PREFIX if program.sandbox else keys.LIVE_PREFIX)
+            await self._add(tx, actor, Kind.API_KEY, wanted, issued)
+            return pb.CreateApiKeyResponse(key_id=issued.credential_id, api_key=issued.secret)
+
+        return await self._idempotency.once(request, pb.CreateApiKeyResponse, work)
+
+    async def _add(self, tx: Tx, actor: Actor, kind: Kind, wanted: Wanted, issued: Issued) -> None:
+        if not await store.has_plan(tx, wanted.plan_id):
+            raise Refused(Reason.NOT_FOUND, "There is no such plan.")
+        credential = Credential(
+            program_id=wanted.program_id,
+            credential_id=issued.credential_id,
+            kind=kind,
+            name=wanted.name,
+            secret_mac=self._hasher.mac(issued.credential_id, issued.secret),
+            scopes=wanted.scopes,
+            plan_id=wanted.plan_id,
+            expires_at=wanted.expires_at,
+        )
+        await store.add_credential(tx, credential)
+        await audit.append(tx, actor, "credential.created", wanted.program_id, issued.credential_id)
+
+
+async def create_operator(db: Database, hasher: Hasher, name: str) -> str:
+    """Makes an operator's key and returns it; it is stored as an HMAC only and cannot be shown again."""
+    issued = keys.new_key(keys.OPERATOR_PREFIX)
+    secret_mac = hasher.mac(issued.credential_id, issued.secret)
+
+    async def work(tx: Tx) -> None:
+        await store.add_credential(tx, Credential("", issued.credential_id, Kind.OPERATOR, name, secret_mac))
+        await audit.append(tx, Actor("create-operator"), "credential.created", "", issued.credential_id)
+
+    await db.transact(work)
+    return issued.secret

@@ -1,0 +1,79 @@
+"""Envoy's ext_authz: one check for REST and gRPC callers, by the RPC that the request will become."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from envoy_min import authz_pb2 as pb
+from envoy_min.authz_pb2_grpc import AuthorizationServicer
+from rewards.options.v1.options_pb2 import Access, Idempotency
+
+from identity_svc.gatekeeper import wire
+from identity_svc.gatekeeper.gate import Gate
+from identity_svc.gatekeeper.usage import Usage
+from svckit import access, call
+from svckit.clock import Clock, system_clock
+from svckit.errors import Reason, Refused
+from svckit.methods import Method, method
+
+_CHECK: Final = pb.DESCRIPTOR.services_by_name["Authorization"].methods_by_name["Check"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """What is known of an RPC before any request: the answer if it is open to all, else what a call costs."""
+
+    method: Method
+    answer: pb.CheckResponse | None
+    cost: str
+
+
+def declared() -> dict[str, Method]:
+    """Who may ask the gatekeeper. Its proto is Envoy's and cannot say so itself."""
+    found = method(_CHECK)
+    ours = Method(
+        path=found.path,
+        service=found.service,
+        name=found.name,
+        access=Access(services=[access.GATEWAY]),
+        idempotency=Idempotency.IDEMPOTENCY_UNSPECIFIED,
+        request=found.request,
+    )
+    return {ours.path: ours}
+
+
+class Gatekeeper(AuthorizationServicer):
+    """`methods` are all RPCs of the mesh by path; what is not among them does not exist."""
+
+    def __init__(self, methods: Mapping[str, Method], gate: Gate, usage: Usage, clock: Clock = system_clock) -> None:
+        self._doors = {path: door for path, one in methods.items() if (door := _door(one)) is not None}
+        self._gate = gate
+        self._usage = usage
+        self._clock = clock
+
+    async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:
+        """Passes or denies a request; a credential that cannot be checked is denied with UNAVAILABLE."""
+        http = request.attributes.request.http
+        try:
+            door = self._doors.get(http.path)
+            if door is None:
+                raise Refused(Reason.NOT_FOUND, "There is no such operation.")
+            if door.answer is not None:
+                return door.answer
+            caller = await self._gate.caller(http.headers)
+            access.check(door.method, caller.principal)
+        except Refused as refused:
+            call.current().reason = Reason.Name(refused.reason)
+            return wire.denied(refused, http.headers)
+        self._usage.note(caller.principal, self._clock())
+        return wire.admitted(caller, door.cost)
+
+
+def _door(one: Method) -> _Door | None:
+    """The door of an RPC; None if nobody outside the mesh may call it, which looks as if it did not exist."""
+    rule = one.access
+    if rule is None or not (rule.public or rule.claim or rule.scope or rule.member or rule.operator):
+        return None
+    # A public RPC may read the credential itself (HTTP Basic); for a claim's the token in the path is all.
+    answer = wire.open_to_all(keep_credentials=rule.public) if rule.public or rule.claim else None
+    return _Door(one, answer, str(rule.cost or 1))

@@ -1,0 +1,97 @@
+"""The gatekeeper's answers in the words of Envoy's ext_authz."""
+
+import base64
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from envoy_min.authz_pb2 import (
+    CheckResponse,
+    DeniedHttpResponse,
+    HeaderValue,
+    HeaderValueOption,
+    HttpStatus,
+    OkHttpResponse,
+)
+from google.protobuf.json_format import MessageToJson
+from google.protobuf.struct_pb2 import Struct
+from google.rpc.status_pb2 import Status
+
+from identity_svc.gatekeeper.rules import Caller
+from svckit import access
+from svckit.call import Kind, Principal
+from svckit.errors import Refused, spec
+
+# HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD: what a client sent under this name does not get through.
+_OVERWRITE: Final = 2
+_UNAUTHORIZED: Final = 401
+_CREDENTIALS: Final = ("authorization", "x-api-key")
+_PRINCIPAL: Final = (access.HEADER_PROGRAM, access.HEADER_CREDENTIAL, access.HEADER_SCOPES, access.HEADER_MEMBER)
+
+
+def open_to_all(*, keep_credentials: bool) -> CheckResponse:
+    """Lets a request through without looking at its credential, which the service behind may still read."""
+    removed = _PRINCIPAL if keep_credentials else (*_PRINCIPAL, *_CREDENTIALS)
+    kind = _header(access.HEADER_KIND, Kind.PUBLIC.value)
+    return CheckResponse(status=Status(), ok_response=OkHttpResponse(headers=[kind], headers_to_remove=removed))
+
+
+def admitted(caller: Caller, cost: str) -> CheckResponse:
+    """Lets an authenticated request through: who it is goes to the service, what it may spend to the limiter."""
+    fields = _principal(caller.principal)
+    headers = [_header(name, value) for name, value in fields if value]
+    removed = (*(name for name, value in fields if not value), *_CREDENTIALS)
+    plan, limits = caller.plan, Struct()
+    limits.update(
+        {
+            "credential": caller.principal.name,
+            "rps": str(plan.requests_per_second),
+            "burst": str(plan.burst),
+            "daily": str(plan.requests_per_day),
+            "cost": cost,
+        }
+    )
+    ok = OkHttpResponse(headers=headers, headers_to_remove=removed)
+    return CheckResponse(status=Status(), ok_response=ok, dynamic_metadata=limits)
+
+
+def denied(refused: Refused, headers: Mapping[str, str]) -> CheckResponse:
+    """Refuses a request in the form that its caller reads: JSON as the transcoder prints it, or gRPC's."""
+    status = refused.status()
+    body, answer_headers = _form(status, headers)
+    http_status = spec(refused.reason).http_status
+    if http_status == _UNAUTHORIZED:
+        answer_headers.append(_header("www-authenticate", _challenge(headers)))
+    if refused.retry_after_s is not None:
+        answer_headers.append(_header("retry-after", str(refused.retry_after_s)))
+    response = DeniedHttpResponse(status=HttpStatus(code=http_status), headers=answer_headers, body=body)
+    return CheckResponse(status=Status(code=status.code), denied_response=response)
+
+
+def _form(status: Status, headers: Mapping[str, str]) -> tuple[str, list[HeaderValueOption]]:
+    # A REST call has been transcoded before it came here, so its content type is gRPC's too; the original
+    # path tells it apart, and a client cannot send that header through the gateway.
+    native = headers.get("content-type", "").startswith("application/grpc")
+    if native and "x-envoy-original-path" not in headers:
+        details = base64.b64encode(status.SerializeToString()).decode().rstrip("=")
+        return status.message, [_header("grpc-status-details-bin", details)]
+    return MessageToJson(status, indent=None), [_header("content-type", "application/json")]
+
+
+def _challenge(headers: Mapping[str, str]) -> str:
+    # RFC 6750 section 3.1: a request that showed no credential is told no error.
+    shown = any(name in headers for name in _CREDENTIALS)
+    return 'Bearer realm="rewards-mesh"' + (', error="invalid_token"' if shown else "")
+
+
+def _principal(principal: Principal) -> Iterable[tuple[str, str]]:
+    return (
+        (access.HEADER_KIND, principal.kind.value),
+        (access.HEADER_PROGRAM, principal.program_id),
+        (access.HEADER_CREDENTIAL, principal.name),
+        (access.HEADER_SCOPES, " ".join(sorted(principal.scopes))),
+        (access.HEADER_MEMBER, principal.member_id),
+    )
+
+
+def _header(key: str, value: str) -> HeaderValueOption:
+    return HeaderValueOption(header=HeaderValue(key=key, value=value), append_action=_OVERWRITE)

@@ -1,0 +1,1 @@
+"""Members of a program, their attributes and their linked identities."""

@@ -1,0 +1,143 @@
+"""Members between the clear and the sealed: every change of a member, inside its transaction."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final, TypeVar
+
+from google.protobuf.message import Message
+from rewards.identity.v1.sealed_pb2 import SealedAnswer
+
+from identity_svc.audit import store as audit
+from identity_svc.audit.actor import Actor
+from identity_svc.members import rules, store
+from identity_svc.members.rules import Change, Member, Relation
+from identity_svc.members.store import Record, SealedRelation
+from identity_svc.members.vault import MemberBox, Vault
+from svckit.db import Tx
+from svckit.errors import Reason, Refused
+
+Answer = TypeVar("Answer", bound=Message)
+
+_ATTRIBUTES: Final = "attributes"
+_RELATION: Final = "relation"
+_ANSWER: Final = "answer"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A member in the clear, with the box that its data lies in."""
+
+    member: Member
+    box: MemberBox
+
+    def seal_answer(self, answer: Message) -> SealedAnswer:
+        """An answer about the member as it is kept under its idempotency key: personal data in it lies under
+        the member's key (design decision 7)."""
+        plain = answer.SerializeToString(deterministic=True)
+        return SealedAnswer(member_id=self.member.member_id, sealed=self.box.seal(_ANSWER, plain))
+
+
+class Registry:
+    """Reads and changes members."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    async def create(self, tx: Tx, member: Member) -> Opened:
+        """Adds a member. Raises MEMBER_EXISTS, RELATION_TAKEN."""
+        box, wrapped_key = self._vault.new_box(member.program_id, member.member_id)
+        record = Record(
+            program_id=member.program_id,
+            member_id=member.member_id,
+            status=member.status,
+            version=member.version,
+            standing_version=member.version,
+            synced_version=0,
+            attributes=_sealed_attributes(box, member),
+            created_at=member.created_at,
+            wrapped_key=wrapped_key,
+        )
+        if not await store.add(tx, record):
+            raise Refused(Reason.MEMBER_EXISTS, "The member id is taken.")
+        sealed = [self._sealed(box, relation) for relation in member.relations]
+        if await store.link(tx, record, sealed, member.created_at) < len(sealed):
+            raise _taken()
+        return Opened(member, box)
+
+    async def get(self, tx: Tx, program_id: str, member_id: str) -> Opened:
+        """The member. Raises MEMBER_NOT_FOUND."""
+        return await self._opened(tx, await store.get(tx, program_id, member_id))
+
+    async def change(self, tx: Tx, program_id: str, member_id: str, change: Change, actor: Actor) -> Opened:
+        """Changes a member's attributes or status. Raises MEMBER_NOT_FOUND, CONFLICT, INVALID_REQUEST."""
+        record = await store.lock(tx, program_id, member_id)
+        before = await self._opened(tx, record)
+        after = rules.changed(before.member, change)
+        if after is before.member:
+            return before
+        if after.status is not record.status:
+            await audit.append(tx, actor, f"member.status.{after.status.lower()}", program_id, member_id)
+        standing = record.standing_version if after.status.active == record.status.active else after.version
+        await store.replace(
+            tx,
+            replace(
+                record,
+                status=after.status,
+                version=after.version,
+                standing_version=standing,
+                attributes=_sealed_attributes(before.box, after),
+            ),
+        )
+        return Opened(after, before.box)
+
+    async def link(self, tx: Tx, program_id: str, member_id: str, relation: Relation, at: datetime) -> Opened:
+        """Links a relation to a member; again changes nothing. Raises MEMBER_NOT_FOUND, RELATION_TAKEN."""
+        record = await store.lock(tx, program_id, member_id)
+        before = await self._opened(tx, record)
+        sealed = self._sealed(before.box, relation)
+        if await store.owner(tx, program_id, sealed) == member_id:
+            return before
+        after = rules.linked(before.member, relation)
+        if await store.link(tx, record, [sealed], at) == 0:
+            raise _taken()
+        await store.replace(tx, replace(record, version=after.version))
+        return Opened(after, before.box)
+
+    def open_answer(self, record: Record, sealed: SealedAnswer, answer: type[Answer]) -> Answer:
+        """The answer that was sealed for the record's member."""
+        return answer.FromString(self._box(record).open(_ANSWER, sealed.sealed))
+
+    async def _opened(self, tx: Tx, record: Record) -> Opened:
+        box = self._box(record)
+        found = await store.relations(tx, record.program_id, record.member_id)
+        member = Member(
+            program_id=record.program_id,
+            member_id=record.member_id,
+            created_at=record.created_at,
+            status=record.status,
+            attributes=json.loads(box.open(_ATTRIBUTES, record.attributes)),
+            relations=_in_the_clear(box, found),
+            version=record.version,
+        )
+        return Opened(member, box)
+
+    def _box(self, record: Record) -> MemberBox:
+        return self._vault.box(record.program_id, record.member_id, record.wrapped_key)
+
+    def _sealed(self, box: MemberBox, relation: Relation) -> SealedRelation:
+        value_mac = self._vault.relation_mac(box.program_id, relation)
+        return SealedRelation(relation.type, value_mac, box.seal(_RELATION, relation.value.encode()))
+
+
+def _in_the_clear(box: MemberBox, found: Iterable[SealedRelation]) -> tuple[Relation, ...]:
+    return tuple(sorted(Relation(one.type, box.open(_RELATION, one.sealed_value).decode()) for one in found))
+
+
+def _sealed_attributes(box: MemberBox, member: Member) -> bytes:
+    return box.seal(_ATTRIBUTES, json.dumps(member.attributes, separators=(",", ":")).encode())
+
+
+def _taken() -> Refused:
+    return Refused(Reason.RELATION_TAKEN, "The relation belongs to another member.")

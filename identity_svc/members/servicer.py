@@ -1,0 +1,100 @@
+"""MembersService. A change is committed first, then the ledger is told of it, then the call is answered; a
+replay tells the ledger as well, so that a retry completes what a crash cut off."""
+
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from google.protobuf.message import Message
+from rewards.identity.v1 import members_pb2 as pb
+from rewards.identity.v1.members_pb2_grpc import MembersServiceServicer
+from rewards.identity.v1.sealed_pb2 import SealedAnswer
+
+from identity_svc import tables
+from identity_svc.audit.actor import Actor
+from identity_svc.members import store, wire
+from identity_svc.members.directory import Directory
+from identity_svc.members.registry import Registry
+from identity_svc.programs import store as programs
+from svckit import call
+from svckit.clock import Clock, new_id, system_clock
+from svckit.db import Database, Tx
+from svckit.idempotency import Idempotency
+from svckit.outbox import Draft
+
+Answer = TypeVar("Answer", bound=Message)
+
+
+class MembersServicer(MembersServiceServicer):
+    """Answers are kept sealed under their keys and opened for each caller, the first and every replay alike."""
+
+    def __init__(
+        self,
+        db: Database,
+        idempotency: Idempotency,
+        registry: Registry,
+        directory: Directory,
+        clock: Clock = system_clock,
+    ) -> None:
+        self._db = db
+        self._idempotency = idempotency
+        self._registry = registry
+        self._directory = directory
+        self._clock = clock
+
+    async def CreateProfileWithAttributes(
+        self, request: pb.CreateProfileWithAttributesRequest, context: Any
+    ) -> pb.CreateProfileWithAttributesResponse:
+        """Makes a member."""
+        program_id, generated_id = call.current().program_id, f"m_{new_id().hex}"
+        wanted = wire.new_member(request, program_id, generated_id, self._clock())
+
+        async def work(tx: Tx) -> SealedAnswer:
+            program = await programs.get(tx, program_id)
+            opened = await self._registry.create(tx, replace(wanted, created_at=program.at(wanted.created_at)))
+            member = opened.member
+            data = {"memberId": member.member_id}
+            await tables.outbox.append(
+                tx, Draft(program_id, "member.created", member.member_id, member.created_at, data)
+            )
+            return opened.seal_answer(pb.CreateProfileWithAttributesResponse(member=wire.message(member)))
+
+        sealed = await self._idempotency.once(request, SealedAnswer, work)
+        return await self._settled(sealed, pb.CreateProfileWithAttributesResponse)
+
+    async def GetProfile(self, request: pb.GetProfileRequest, context: Any) -> pb.GetProfileResponse:
+        """Reads a member."""
+        async with self._db.read() as tx:
+            opened = await self._registry.get(tx, call.current().program_id, request.member_id)
+        return pb.GetProfileResponse(member=wire.message(opened.member))
+
+    async def UpdateProfile(self, request: pb.UpdateProfileRequest, context: Any) -> pb.UpdateProfileResponse:
+        """Changes a member's attributes or status."""
+        program_id, actor = call.current().program_id, Actor.caller()
+        change = wire.change(request)
+
+        async def work(tx: Tx) -> SealedAnswer:
+            opened = await self._registry.change(tx, program_id, request.member_id, change, actor)
+            return opened.seal_answer(pb.UpdateProfileResponse(member=wire.message(opened.member)))
+
+        sealed = await self._idempotency.once(request, SealedAnswer, work)
+        return await self._settled(sealed, pb.UpdateProfileResponse)
+
+    async def LinkSubRelation(self, request: pb.LinkSubRelationRequest, context: Any) -> pb.LinkSubRelationResponse:
+        """Links a relation to a member."""
+        program_id = call.current().program_id
+        relation = wire.relation(request)
+
+        async def work(tx: Tx) -> SealedAnswer:
+            at = (await programs.get(tx, program_id)).at(self._clock())
+            opened = await self._registry.link(tx, program_id, request.member_id, relation, at)
+            return opened.seal_answer(pb.LinkSubRelationResponse(relations=wire.relations(opened.member)))
+
+        sealed = await self._idempotency.once(request, SealedAnswer, work)
+        return await self._settled(sealed, pb.LinkSubRelationResponse)
+
+    async def _settled(self, sealed: SealedAnswer, answer: type[Answer]) -> Answer:
+        """The answer in the clear, as soon as the ledger knows the member. Raises UNAVAILABLE if it cannot be told."""
+        async with self._db.read() as tx:
+            record = await store.get(tx, call.current().program_id, sealed.member_id)
+        await self._directory.sync(record)
+        return self._registry.open_answer(record, sealed, answer)

@@ -1,0 +1,174 @@
+"""Every statement about members, their keys and their relations. Whatever is personal comes and goes sealed."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import Select, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from identity_svc import tables
+from identity_svc.members.rules import Status
+from svckit.db import Tx
+from svckit.errors import Reason, Refused
+
+_members, _keys, _relations = tables.members.c, tables.member_keys.c, tables.relations.c
+LEFTOVERS: Final = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A member as it is stored. The ledger must know the member as of `standing_version` and knows it as of
+    `synced_version`."""
+
+    program_id: str
+    member_id: str
+    status: Status
+    version: int
+    standing_version: int
+    synced_version: int
+    attributes: bytes
+    created_at: datetime
+    wrapped_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SealedRelation:
+    """A relation as it is stored."""
+
+    type: str
+    value_mac: bytes
+    sealed_value: bytes
+
+
+async def add(tx: Tx, record: Record) -> bool:
+    """Adds a member and its key; False if the id is taken. Waits for a twin that has not committed."""
+    owner = {"program_id": record.program_id, "member_id": record.member_id}
+    values = {
+        **owner,
+        "status": record.status,
+        "version": record.version,
+        "standing_version": record.standing_version,
+        "synced_version": record.synced_version,
+        "attributes": record.attributes,
+        "created_at": record.created_at,
+    }
+    if (await tx.execute(insert(tables.members).values(values).on_conflict_do_nothing())).rowcount == 0:
+        return False
+    await tx.execute(insert(tables.member_keys).values(**owner, wrapped_key=record.wrapped_key))
+    return True
+
+
+async def get(tx: Tx, program_id: str, member_id: str) -> Record:
+    """The member. Raises MEMBER_NOT_FOUND; a member whose key is gone is gone."""
+    return await _one(tx, _query(program_id, member_id))
+
+
+async def lock(tx: Tx, program_id: str, member_id: str) -> Record:
+    """The member, which nobody else changes until the transaction ends. Raises MEMBER_NOT_FOUND."""
+    return await _one(tx, _query(program_id, member_id).with_for_update(of=tables.members))
+
+
+async def replace(tx: Tx, record: Record) -> None:
+    """Writes what may change of a locked member."""
+    await tx.execute(
+        update(tables.members)
+        .where(_members.program_id == record.program_id, _members.member_id == record.member_id)
+        .values(
+            status=record.status,
+            version=record.version,
+            standing_version=record.standing_version,
+            attributes=record.attributes,
+        )
+    )
+
+
+async def relations(tx: Tx, program_id: str, member_id: str) -> list[SealedRelation]:
+    """All relations of a member."""
+    rows = await tx.execute(
+        select(_relations.type, _relations.value_mac, _relations.sealed_value).where(
+            _relations.program_id == program_id, _relations.member_id == member_id
+        )
+    )
+    return [SealedRelation(*row) for row in rows]
+
+
+async def link(tx: Tx, record: Record, linked: Sequence[SealedRelation], at: datetime) -> int:
+    """Links what belongs to nobody yet to the member; how many that were.
+
+    Waits for a rival that has not committed. Rows go in in one order, so that two rivals cannot wait for
+    each other.
+    """
+    if not linked:
+        return 0
+    rows = [
+        {
+            "program_id": record.program_id,
+            "member_id": record.member_id,
+            "type": one.type,
+            "value_mac": one.value_mac,
+            "sealed_value": one.sealed_value,
+            "created_at": at,
+        }
+        for one in sorted(linked, key=lambda one: (one.type, one.value_mac))
+    ]
+    return (await tx.execute(insert(tables.relations).values(rows).on_conflict_do_nothing())).rowcount
+
+
+async def owner(tx: Tx, program_id: str, relation: SealedRelation) -> str | None:
+    """The member that a relation belongs to."""
+    found: str | None = await tx.scalar(
+        select(_relations.member_id).where(
+            _relations.program_id == program_id,
+            _relations.type == relation.type,
+            _relations.value_mac == relation.value_mac,
+        )
+    )
+    return found
+
+
+async def not_synced(tx: Tx) -> list[Record]:
+    """Some members that the ledger does not know as they are."""
+    query = _select().where(_members.synced_version < _members.standing_version).limit(LEFTOVERS)
+    return [_record(row) for row in await tx.execute(query)]
+
+
+async def mark_synced(tx: Tx, record: Record) -> None:
+    """Notes that the ledger knows the member as of the record's `standing_version`."""
+    await tx.execute(
+        update(tables.members)
+        .where(_members.program_id == record.program_id, _members.member_id == record.member_id)
+        .values(synced_version=func.greatest(_members.synced_version, record.standing_version))
+    )
+
+
+def _select() -> Select[Any]:
+    return select(tables.members, _keys.wrapped_key).join(
+        tables.member_keys, (_keys.program_id == _members.program_id) & (_keys.member_id == _members.member_id)
+    )
+
+
+def _query(program_id: str, member_id: str) -> Select[Any]:
+    return _select().where(_members.program_id == program_id, _members.member_id == member_id)
+
+
+async def _one(tx: Tx, query: Select[Any]) -> Record:
+    row = (await tx.execute(query)).one_or_none()
+    if row is None:
+        raise Refused(Reason.MEMBER_NOT_FOUND, "There is no such member.")
+    return _record(row)
+
+
+def _record(row: Any) -> Record:
+    return Record(
+        program_id=row.program_id,
+        member_id=row.member_id,
+        status=Status(row.status),
+        version=row.version,
+        standing_version=row.standing_version,
+        synced_version=row.synced_version,
+        attributes=row.attributes,
+        created_at=row.created_at,
+        wrapped_key=row.wrapped_key,
+    )

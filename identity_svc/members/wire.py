@@ -1,0 +1,85 @@
+"""Members to and from protobuf."""
+
+from datetime import datetime
+from typing import Any
+
+from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from rewards.identity.v1 import members_pb2 as pb
+
+from identity_svc.members import rules
+from identity_svc.members.rules import Change, Member, Relation, Status
+
+
+def new_member(
+    request: pb.CreateProfileWithAttributesRequest, program_id: str, generated_id: str, at: datetime
+) -> Member:
+    """The member that a request wants made. Raises INVALID_REQUEST that names what cannot be kept."""
+    relations = [Relation(sent.type, sent.value) for sent in request.relations]
+    for index, one in enumerate(relations):
+        rules.check_relation(one, f"relations[{index}].value")
+    return Member(
+        program_id=program_id,
+        member_id=request.member_id or generated_id,
+        created_at=at,
+        attributes=rules.merged({}, attributes(request.attributes)),
+        relations=tuple(sorted(set(relations))),
+    )
+
+
+def change(request: pb.UpdateProfileRequest) -> Change:
+    """The change that a request wants. Raises INVALID_REQUEST that names what cannot be kept."""
+    sent = attributes(request.attributes)
+    # Checked here as well as on merging, so that a bad value is refused before anything is looked up.
+    rules.merged({}, sent)
+    status = Status(pb.Member.Status.Name(request.status)) if request.status else None
+    return Change(sent, status, request.etag)
+
+
+def relation(request: pb.LinkSubRelationRequest) -> Relation:
+    """The relation that a request wants linked. Raises INVALID_REQUEST."""
+    wanted = Relation(request.type, request.value)
+    rules.check_relation(wanted, "value")
+    return wanted
+
+
+def message(member: Member) -> pb.Member:
+    """The member as it leaves the process."""
+    stored = Struct()
+    stored.update(member.attributes)
+    created_at = Timestamp()
+    created_at.FromDatetime(member.created_at)
+    return pb.Member(
+        member_id=member.member_id,
+        status=pb.Member.Status.Value(member.status),
+        attributes=stored,
+        relations=relations(member),
+        created_at=created_at,
+        etag=member.etag,
+    )
+
+
+def relations(member: Member) -> list[pb.Relation]:
+    """The member's relations, in order of type and value."""
+    return [pb.Relation(type=one.type, value=one.value) for one in member.relations]
+
+
+def attributes(sent: Struct) -> dict[str, Any]:
+    """Attributes as plain values; an object, which no attribute may be, becomes an empty dict."""
+    return {name: _plain(value) for name, value in sent.fields.items()}
+
+
+def _plain(value: Value) -> object:
+    if value.WhichOneof("kind") == "list_value":
+        return [_scalar(element) for element in value.list_value.values]
+    return _scalar(value)
+
+
+def _scalar(value: Value) -> object:
+    match value.WhichOneof("kind"):
+        case "string_value" | "number_value" | "bool_value" as kind:
+            return getattr(value, kind)
+        case "struct_value" | "list_value":
+            return {}
+        case _:
+            return None

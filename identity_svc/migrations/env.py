@@ -1,0 +1,4 @@
+from identity_svc.tables import metadata
+from svckit import migrate
+
+migrate.run(metadata)

@@ -1,0 +1,1 @@
+"""Programs, the tenants, and their settings."""

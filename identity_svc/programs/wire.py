@@ -1,0 +1,34 @@
+"""Programs to and from protobuf."""
+
+from rewards.identity.v1 import programs_pb2 as pb
+
+from identity_svc.programs.rules import Program
+
+
+def program(sent: pb.Program) -> Program:
+    """The program that a request wants; its version is the sender's business and is ignored."""
+    return Program(
+        program_id=sent.program_id,
+        name=sent.name,
+        mode=pb.Program.Mode.Name(sent.mode),
+        time_zone=sent.time_zone,
+        currency=sent.currency,
+        asset=sent.asset,
+        points_per_unit=sent.points_per_unit,
+        clock_offset_s=sent.clock_offset_s,
+    )
+
+
+def message(program: Program) -> pb.Program:
+    """The program as it leaves the process."""
+    return pb.Program(
+        program_id=program.program_id,
+        name=program.name,
+        mode=pb.Program.Mode.Value(program.mode),
+        time_zone=program.time_zone,
+        currency=program.currency,
+        asset=program.asset,
+        points_per_unit=program.points_per_unit,
+        clock_offset_s=program.clock_offset_s,
+        version=program.version,
+    )

@@ -1,0 +1,28 @@
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+
+from devmesh.pki import Authority
+from identity_svc.tests.running import Clocks, Running, running
+from svckit.db import Database
+
+
+@pytest.fixture
+def clocks() -> Clocks:
+    return Clocks()
+
+
+@pytest.fixture
+async def bare(
+    fresh_database: Callable[[str], Awaitable[Database]], authority: Authority, clocks: Clocks
+) -> AsyncIterator[Running]:
+    """The service on an empty database."""
+    async with running(await fresh_database("identity_svc"), authority, clocks) as service:
+        yield service
+
+
+@pytest.fixture
+async def identity(bare: Running) -> Running:
+    """The service with the program "acme" and the plan "standard"."""
+    await bare.seed()
+    return bare
