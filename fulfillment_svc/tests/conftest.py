@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from typing import NamedTuple
 
 import psycopg
 import pytest
@@ -16,6 +17,13 @@ from fulfillment_svc.tests.world import Service, World
 from svckit.db import Database
 from svckit.server import Served
 from svckit.testing import calling, serving
+
+
+class Copy(NamedTuple):
+    """A database as its two roles see it."""
+
+    owner: str
+    runtime: str
 
 
 @pytest.fixture(scope="session")
@@ -48,18 +56,33 @@ async def mailbox(mailbox_process: Mailbox) -> Mailbox:
 
 
 @pytest.fixture(scope="session")
+async def beside(
+    postgres: PostgresServer, migrated: Callable[[str], Awaitable[str]]
+) -> Callable[[str], Awaitable[Copy]]:
+    """Gives a copy of a service's database that stays for the whole run."""
+
+    async def copy(service: str) -> Copy:
+        template = await migrated(service)
+        name = f"{template}_beside"
+        superuser = postgres.dsn("postgres", "owner").replace("postgres_owner@", "postgres@")
+        async with await psycopg.AsyncConnection.connect(superuser, autocommit=True) as connection:
+            statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+            await connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+        owner, runtime = (
+            postgres.dsn(template, role).replace(f"/{template}?", f"/{name}?") for role in ("owner", "runtime")
+        )
+        return Copy(owner, runtime)
+
+    return copy
+
+
+@pytest.fixture(scope="session")
 async def world_processes(
-    postgres: PostgresServer,
-    migrated: Callable[[str], Awaitable[str]],
-    authority: Authority,
-    tmp_path_factory: pytest.TempPathFactory,
+    beside: Callable[[str], Awaitable[Copy]], authority: Authority, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[World]:
     services = {}
     for name in ("ledger_svc", "catalog_svc"):
-        template = await migrated(name)
-        copy = f"{template}_beside_fulfillment"
-        await _copy(postgres, template, copy)
-        url = postgres.dsn(template, "runtime").replace(f"/{template}?", f"/{copy}?")
+        url = (await beside(name)).runtime
         # Nobody takes the ledger's events here; its outbox keeps them.
         nobody = {"REWARDS_PEERS": "fulfillment_svc=127.0.0.1:1"}
         services[name] = Service(tmp_path_factory.mktemp(name), name, url, authority, **nobody)
@@ -75,19 +98,32 @@ async def world(world_processes: World) -> World:
     return world_processes
 
 
+@pytest.fixture(scope="session")
+async def own_database(beside: Callable[[str], Awaitable[Copy]]) -> AsyncIterator[tuple[str, Database]]:
+    copy = await beside("fulfillment_svc")
+    db = Database(copy.runtime)
+    yield copy.owner, db
+    await db.close()
+
+
+@pytest.fixture
+async def db(own_database: tuple[str, Database]) -> Database:
+    """The service's own database, emptied."""
+    owner, db = own_database
+    async with await psycopg.AsyncConnection.connect(owner) as connection:
+        await connection.execute("TRUNCATE redemptions, idempotency_keys, programs, events, event_sequences CASCADE")
+    return db
+
+
 @pytest.fixture
 async def harness(
-    fresh_database: Callable[[str], Awaitable[Database]],
-    authority: Authority,
-    world: World,
-    provider: SandboxProvider,
-    mailbox: Mailbox,
+    db: Database, authority: Authority, world: World, provider: SandboxProvider, mailbox: Mailbox
 ) -> AsyncIterator[Harness]:
-    """The room on a fresh database, served over mTLS as the gateway sees it. Its workers do not run."""
+    """The room, served over mTLS as the gateway sees it. Its workers do not run."""
     async with AsyncExitStack() as stack:
         session = await stack.enter_async_context(open_session())
         adapter = HttpProvider(session, provider.url, idempotent=True, visibility_s=0, timeout_s=1)
-        harness = Harness(await fresh_database("fulfillment_svc"), world, provider, mailbox, adapter)
+        harness = Harness(db, world, provider, mailbox, adapter)
         served = Served(
             redemptions_pb2.DESCRIPTOR.services_by_name["RedemptionsService"],
             redemptions_pb2_grpc.add_RedemptionsServiceServicer_to_server,
@@ -98,10 +134,3 @@ async def harness(
         await harness.serve(await stack.enter_async_context(calling(at, "fulfillment_svc", gateway)))
         yield harness
         failpoints.load("")
-
-
-async def _copy(postgres: PostgresServer, template: str, name: str) -> None:
-    url = postgres.dsn("postgres", "owner").replace("postgres_owner@", "postgres@")
-    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        await connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template)))

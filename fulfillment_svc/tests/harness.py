@@ -132,6 +132,9 @@ class Harness:
         )
         assert [edge.version for edge in history] == list(range(1, row.version + 1))
         assert [edge.state for edge in history if edge.state in ("FULFILLED", "FAILED")] == [row.state]
+        told = await self.execute("SELECT type FROM events WHERE program_id = :p", p=tenant.program_id)
+        # A request that was refused was answered so, and there is nothing else to tell.
+        assert [one.type for one in told] == ([] if row.refusal else [f"redemption.{row.state.lower()}"])
         return str(row.state)
 
 

@@ -3,14 +3,28 @@
 import asyncio
 
 import pytest
+from rewards.fulfillment.v1 import redemptions_pb2 as pb
 
 from fulfillment_svc.redemptions import failpoints
-from fulfillment_svc.tests.harness import Harness, address
+from fulfillment_svc.tests.harness import Harness, address, reason
 from fulfillment_svc.tests.outside import eventually
-from fulfillment_svc.tests.world import Funds
+from fulfillment_svc.tests.world import Funds, Tenant
 
 # What the provider must do for a step to be taken at all.
 FAULTS = {"query": "error_after_accept", "void-points": "reject", "void-funding": "reject"}
+DECLINED = [name for name in failpoints.NAMES if name.startswith(("begin", "hold", "void-points"))]
+
+
+async def crash(harness: Harness, tenant: Tenant, name: str, recipient: pb.Recipient) -> None:
+    """Calls, dies at the failpoint on the way, and has another worker finish."""
+    failpoints.load(f"{name}:raise")
+    # A call whose server dies is never answered, so the caller hangs up once that has happened.
+    calling = asyncio.create_task(harness.create(tenant, "k", recipient=recipient))
+    await eventually(lambda: calling.done() or not failpoints.armed())
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+    await harness.finish(await harness.assemble())
+    assert not failpoints.armed(), "this crash never came"
 
 
 @pytest.mark.parametrize("name", failpoints.NAMES)
@@ -19,19 +33,21 @@ async def test_a_crash_anywhere_leaves_nothing_half_done(harness: Harness, name:
     fault = FAULTS.get(name.split(".", maxsplit=1)[0])
     if fault:
         await harness.provider.fault(fault)
-    failpoints.load(f"{name}:raise")
-    # A call whose server dies is never answered, so the caller hangs up once that has happened.
-    calling = asyncio.create_task(harness.create(tenant, "k", recipient=recipient))
-    await eventually(lambda: calling.done() or not failpoints.armed())
-    calling.cancel()
-    await harness.finish(await harness.assemble())
-    assert not failpoints.armed(), "this crash never came"
+    await crash(harness, tenant, name, recipient)
     redemption, _ = await harness.replayed(tenant, "k", recipient=recipient)
     await harness.finish(await harness.assemble())
     state = await harness.check(tenant, Funds(10_000, 0), Funds(100_000, 0))
     assert state == ("FAILED" if fault == "reject" else "FULFILLED")
-    mails = harness.mailbox.mails(recipient.email)
-    assert {mail["Message-ID"] for mail in mails} == (
-        {f"<{redemption.redemption_id}@rewards.mesh>"} if state == "FULFILLED" else set()
-    )
-    assert await harness.execute("SELECT DISTINCT state FROM idempotency_keys") == [(2,)]
+    sent = {mail["Message-ID"] for mail in harness.mailbox.mails(recipient.email)}
+    assert sent == ({f"<{redemption.redemption_id}@rewards.mesh>"} if state == "FULFILLED" else set())
+    assert await harness.replayed(tenant, "k", recipient=recipient) == (redemption, True)
+
+
+@pytest.mark.parametrize("name", DECLINED)
+async def test_a_crash_on_the_way_to_a_refusal_keeps_nothing_held(harness: Harness, name: str) -> None:
+    tenant, recipient = await harness.tenant(funding=1), address()
+    await crash(harness, tenant, name, recipient)
+    assert await reason(harness.create(tenant, "k", recipient=recipient)) == "INSUFFICIENT_FUNDS"
+    await tenant.fill(0, 1_000)
+    assert await reason(harness.create(tenant, "k", recipient=recipient)) == "INSUFFICIENT_FUNDS"
+    assert await harness.check(tenant, Funds(10_000, 0), Funds(100_100, 0)) == "FAILED"

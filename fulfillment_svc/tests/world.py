@@ -13,7 +13,15 @@ import grpc
 from rewards.catalog.v1 import rewards_pb2 as catalog_pb
 from rewards.catalog.v1 import rewards_pb2_grpc as catalog_grpc
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
-from rewards.ledger.v1 import directory_pb2, directory_pb2_grpc, funding_pb2, funding_pb2_grpc, points_pb2
+from rewards.ledger.v1 import (
+    directory_pb2,
+    directory_pb2_grpc,
+    funding_pb2,
+    funding_pb2_grpc,
+    journal_pb2,
+    journal_pb2_grpc,
+    points_pb2,
+)
 from rewards.ledger.v1 import points_pb2_grpc as points_grpc
 
 from devmesh.pki import Authority
@@ -152,6 +160,13 @@ class Tenant:
         ]
         request = catalog_pb.PutRewardsRequest(program_id=self.program_id, rewards=rewards)
         await catalog_grpc.CatalogServiceStub(channel).PutRewards(request, metadata=_OPERATOR)
+
+    async def void(self, hold_id: str) -> None:
+        """Ends a hold behind the back of whoever placed it."""
+        channel = await self._world.channel("fulfillment_svc", self._world.ledger)
+        request = journal_pb2.VoidHoldRequest(program_id=self.program_id, hold_id=hold_id)
+        metadata = (("idempotency-key", secrets.token_hex(8)),)
+        await journal_pb2_grpc.JournalServiceStub(channel).VoidHold(request, metadata=metadata)
 
     async def points(self) -> Funds:
         """The member's points."""

@@ -288,7 +288,7 @@ def _pending(program_id: str, endpoint_id: UUID, limit: int, condition: ColumnEl
         .where(*_of(_deliveries, program_id, endpoint_id), condition)
         .order_by(_deliveries.due_at, _deliveries.event_id)
         .limit(limit)
-        
+        .with_for_update(skip_locked=True)
         .cte("pending")
     )
 

@@ -6,20 +6,25 @@ from typing import Any, Final
 from gateway.envoy.settings import GatewaySettings, split_address
 
 OTLP: Final = "otlp"
+NOWHERE: Final = "nowhere"
 _TLS: Final = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext"
 _HTTP: Final = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
 
 def clusters(settings: GatewaySettings) -> list[dict[str, Any]]:
-    """One cluster a name of the mesh, over mTLS, and one for spans."""
+    """One cluster a name of the mesh, over mTLS, one for spans, and one that leads nowhere."""
     made = [
         {**_cluster(name, address), "transport_socket": _mutual_tls(name, settings)}
         for name, address in settings.upstreams.items()
     ]
-    if settings.otlp:
-        return [*made, _cluster(OTLP, settings.otlp)]
-    # Trace ids come from the tracer, and Envoy has no tracer without somewhere to send spans. Here is nobody.
-    return [*made, {"name": OTLP, "type": "STATIC", "load_assignment": {"cluster_name": OTLP}}]
+    # Trace ids come from the tracer, and Envoy has no tracer without somewhere to send spans.
+    spans = _cluster(OTLP, settings.otlp) if settings.otlp else _empty(OTLP)
+    return [*made, spans, _empty(NOWHERE)]
+
+
+def _empty(name: str) -> dict[str, Any]:
+    """A cluster without anybody in it."""
+    return {"name": name, "type": "STATIC", "load_assignment": {"cluster_name": name}}
 
 
 def _cluster(name: str, address: str) -> dict[str, Any]:

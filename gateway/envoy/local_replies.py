@@ -30,9 +30,9 @@ def local_replies() -> dict[str, Any]:
             {**_text("The service is unavailable."), "filter": _all(grpc, _status("GE", 500))},
             {**_text("%LOCAL_REPLY_BODY%"), "filter": grpc},
             {**too_large, "filter": _all(early, _status("EQ", 431))},
+            {**broken, "filter": _status("EQ", 500)},
             {**_envelope("UNAVAILABLE", _UNAVAILABLE), "filter": _all(early, _status("GE", 500))},
             {**not_http, "filter": _all(early, _status("GE", 400))},
-            {**broken, "filter": _status("EQ", 500)},
         ]
     }
 

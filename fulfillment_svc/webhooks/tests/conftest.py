@@ -189,6 +189,14 @@ async def statuses(db: Database, endpoint: Registered) -> list[str]:
     return [row.status for row in await deliveries(db, endpoint)]
 
 
+async def all_are(db: Database, endpoint: Registered, status: str) -> bool:
+    return set(await statuses(db, endpoint)) == {status}
+
+
+async def tried(db: Database, endpoint: Registered, least: int) -> bool:
+    return all(row.attempts >= least for row in await deliveries(db, endpoint))
+
+
 async def is_active(db: Database, endpoint: Registered) -> bool:
     columns = webhook_endpoints.c
     async with db.read() as tx:

@@ -151,6 +151,15 @@ async def test_a_public_url_is_admitted_in_one_spelling(url: str, canonical: str
     assert (await guard.admit(url, sandbox=False)).place.url == canonical
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["134744072", "0x08080808", "8.8.2056", "8.526344", "010.8.8.8", "8.8.8.8.8", "8.8.8.256", "0x", "example.0x1"],
+)
+def test_an_address_has_one_spelling_and_the_others_are_no_names(host: str) -> None:
+    with pytest.raises(Refused):
+        read(f"https://{host}/")
+
+
 @given(
     st.one_of(
         st.from_regex("https?://[!-~\u00c0-\u024f\uff10-\uff19\u3002\uff0e]{1,24}", fullmatch=True),

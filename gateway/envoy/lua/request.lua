@@ -142,7 +142,7 @@ function request.receive(handle)
   remember(handle, "route", "unknown")
   remember(handle, "family", path:find("^/oauth/") and "oauth" or "v1")
   if method == "HEAD" then remember(handle, "head", true) end
-  if is_grpc(content_type) then remember(handle, "typed_as_grpc", true) end
+  if is_grpc(content_type) then remember(handle, "typed_as_grpc", is_published(path) and "415" or "404") end
   if headers_size(headers) > HEADERS_MAX_BYTES then
     return refusal.send(handle, "PAYLOAD_TOO_LARGE", "The headers are over 16 KB.", nil, nil, 431)
   end

@@ -156,7 +156,7 @@ function response.answer(handle)
   if (headers:get("content-type") or ""):find("^application/grpc") then
     -- Envoy takes a content type of gRPC at its word, also on a REST path, where it is just a wrong one. Else it is
     -- a status with a detail that is not in the descriptors, which the transcoder leaves as it is.
-    status = state.typed_as_grpc and "415" or "500"
+    status = state.typed_as_grpc or "500"
   end
   local route = state.number and tables.routes[state.number]
   -- What a transcoded answer keeps of gRPC would confuse, and may hold the text of a fault.

@@ -35,8 +35,7 @@ end
 -- The routes of `path` (without query) by HTTP method, or nil if there is none, and the path's segments.
 function router.find(path)
   local segments = {}
-  for segment in path:sub(2):gmatch("([^/]*)/?") do segments[#segments + 1] = segment end
-  segments[#segments] = nil -- what gmatch finds after the end
+  for segment in (path:sub(2) .. "/"):gmatch("([^/]*)/") do segments[#segments + 1] = segment end
   local last = segments[#segments] or ""
   local head, verb = last:match("^(.*):([^:]*)$")
   if verb and verbs[verb] then

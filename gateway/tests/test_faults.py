@@ -1,0 +1,161 @@
+"""Parts that are down, come back, lie about who they are, or break."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import pytest
+from devmesh.pki import Authority
+from devmesh.redis import throwaway_redis
+from devmesh.sockets import choose_port
+from envoy_min import rls_pb2_grpc
+from rewards.identity.v1 import tokens_pb2
+from rewards.ledger.v1 import points_pb2
+
+from gateway.ratelimit.__main__ import SERVICE, declared
+from gateway.ratelimit.buckets import Limiter, OwnBuckets, RedisBuckets
+from gateway.ratelimit.servicer import RateLimitServicer
+from gateway.tests.gate import Gate, Reply, path_of, running
+from gateway.tests.test_envelope import assert_refused
+from gateway.tests.upstreams import Answer, Service, listening
+from svckit import server
+from svckit.config import Config
+from svckit.server import Served
+
+BALANCE = "PointsService/GetBalance"
+DONE = Answer([points_pb2.GetBalanceResponse(balance=1)])
+
+
+async def balance(gate: Gate, token: str = "good") -> Reply:
+    headers = {"authorization": f"Bearer {token}"}
+    return await gate.call("POST", "/v1/GetBalance", {"memberId": "m"}, headers=headers)
+
+
+@asynccontextmanager
+async def ledger_elsewhere(
+    folder: Path, authority: Authority, descriptors: Path, port: int
+) -> AsyncIterator[Gate]:
+    """A gate whose ledger_svc is at `port`, where the test starts and stops one."""
+    async with running(folder, authority, descriptors, elsewhere={"ledger_svc": f"127.0.0.1:{port}"}) as gate:
+        yield gate
+
+
+async def test_a_service_that_comes_back_is_used_at_once(
+    tmp_path: Path, authority: Authority, descriptors: Path
+) -> None:
+    port, tls = choose_port(), authority.issue("ledger_svc")
+    ledger = Service({path_of("ledger_svc", BALANCE): DONE})
+    async with ledger_elsewhere(tmp_path, authority, descriptors, port) as gate:
+        for _ in range(3):
+            reply = await balance(gate)
+            assert_refused(reply, 503, 9002, "UNAVAILABLE")
+            assert reply.headers["retry-after"] == "1"
+            async with listening(ledger, tls, port):
+                assert (await balance(gate)).status == 200
+
+
+async def test_a_call_that_was_sent_is_never_sent_again(
+    tmp_path: Path, authority: Authority, descriptors: Path
+) -> None:
+    port, tls, forever = choose_port(), authority.issue("ledger_svc"), asyncio.Event()
+    ledger = Service({path_of("ledger_svc", BALANCE): Answer(wait=forever.wait)})
+    async with ledger_elsewhere(tmp_path, authority, descriptors, port) as gate:
+        async with listening(ledger, tls, port):
+            call = asyncio.create_task(balance(gate))
+            while not ledger.seen:
+                await asyncio.sleep(0.01)
+        async with listening(ledger, tls, port):
+            assert_refused(await call, 503, 9002, "UNAVAILABLE")
+        assert len(ledger.seen) == 1
+
+
+async def test_a_service_with_another_name_is_not_believed(
+    tmp_path: Path, authority: Authority, descriptors: Path
+) -> None:
+    port = choose_port()
+    ledger = Service({path_of("ledger_svc", BALANCE): DONE})
+    async with (
+        ledger_elsewhere(tmp_path, authority, descriptors, port) as gate,
+        listening(ledger, authority.issue("catalog_svc"), port),
+    ):
+        assert_refused(await balance(gate), 503, 9002, "UNAVAILABLE")
+        assert ledger.seen == []
+
+
+async def test_without_the_limiter_callers_are_still_bounded(
+    tmp_path: Path, authority: Authority, descriptors: Path
+) -> None:
+    nobody = f"127.0.0.1:{choose_port()}"
+    async with running(tmp_path, authority, descriptors, limiter=nobody) as gate:
+        gate.answer("ledger_svc", BALANCE, DONE)
+        gate.answer("identity_svc", "TokenService/IssueToken", Answer([tokens_pb2.IssueTokenResponse()]))
+        started = asyncio.get_running_loop().time()
+        replies = await asyncio.gather(*(balance(gate) for _ in range(1500)))
+        took_s = asyncio.get_running_loop().time() - started
+        statuses = Counter(reply.status for reply in replies)
+        assert statuses.keys() == {200, 429}
+        assert statuses[200] <= 400 + 200 * (took_s + 1)
+        over = next(reply for reply in replies if reply.status == 429)
+        assert_refused(over, 429, 2004, "RATE_LIMITED")
+        assert over.headers["retry-after"]
+        # Each has a bucket of its own.
+        assert (await balance(gate, "another")).status == 200
+        asked = [gate.call("POST", "/oauth/token", raw=b"", headers={"authorization": ""}) for _ in range(1500)]
+        anonymous = Counter(reply.status for reply in await asyncio.gather(*asked))
+        assert anonymous.keys() == {200, 429}
+
+
+@pytest.fixture
+async def limited(tmp_path: Path, authority: Authority, descriptors: Path) -> AsyncIterator[Gate]:
+    """A gate with the real limiter and a real Redis."""
+    async with AsyncExitStack() as stack:
+        redis = await stack.enter_async_context(throwaway_redis())
+        shared = RedisBuckets(redis.url, timeout_s=5)
+        stack.push_async_callback(shared.close)
+        add = rls_pb2_grpc.add_RateLimitServiceServicer_to_server
+        served = Served(SERVICE, add, RateLimitServicer(Limiter(OwnBuckets(), shared)))
+        config = Config(listen="127.0.0.1:0", tls_dir=authority.issue("ratelimit"))
+        built, _, port = server.build(config, [served], declared=declared())
+        await built.start()
+        stack.push_async_callback(built.stop, 0)
+        yield await stack.enter_async_context(
+            running(tmp_path, authority, descriptors, limiter=f"127.0.0.1:{port}")
+        )
+
+
+async def test_the_whole_way_of_a_limit(limited: Gate) -> None:
+    limited.answer("ledger_svc", BALANCE, DONE)
+    started = asyncio.get_running_loop().time()
+    replies = await asyncio.gather(*(balance(limited) for _ in range(200)))
+    took_s = asyncio.get_running_loop().time() - started
+    statuses = Counter(reply.status for reply in replies)
+    assert 40 <= statuses[200] <= 40 + 20 * (took_s + 1)
+    assert statuses[200] + statuses[429] == 200
+    assert len(limited.calls("ledger_svc", BALANCE)) == statuses[200]
+    over = next(reply for reply in replies if reply.status == 429)
+    assert_refused(over, 429, 2004, "RATE_LIMITED")
+    told = {name: int(over.headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset")}
+    assert told == {"limit": 40, "remaining": 0, "reset": 2}
+    assert int(over.headers["retry-after"]) == 1
+    other = await balance(limited, "another")
+    assert (other.status, other.headers["x-ratelimit-remaining"]) == (200, "39")
+    assert "x-rewards-counted" not in limited.calls("ledger_svc", BALANCE)[-1].metadata
+
+
+@pytest.mark.parametrize(
+    ("place", "upstream_calls"),
+    [("function request.receive(handle)", 0), ("local function success(family, route, text)", 1)],
+)
+async def test_a_broken_script_lets_nothing_through(
+    tmp_path: Path, authority: Authority, descriptors: Path, place: str, upstream_calls: int
+) -> None:
+    def broken(bootstrap: str) -> str:
+        assert bootstrap.count(place) == 1
+        return bootstrap.replace(place, f"{place} error('broken')")
+
+    async with running(tmp_path, authority, descriptors, edit=broken) as gate:
+        gate.answer("ledger_svc", BALANCE, DONE)
+        assert_refused(await balance(gate), 500, 9001, "INTERNAL")
+        assert len(gate.calls("ledger_svc", BALANCE)) == upstream_calls
