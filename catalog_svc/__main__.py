@@ -41,7 +41,8 @@ async def main() -> None:
     await db.close()
 
 
-if sys.argv[1:] == ["migrate"]:
-    migrate.upgrade(Path(__file__).parent / "migrations", required("REWARDS_MIGRATION_URL"))
-else:
-    server.run(main())
+if __name__ == "__main__":
+    if sys.argv[1:] == ["migrate"]:
+        migrate.upgrade(Path(__file__).parent / "migrations", required("REWARDS_MIGRATION_URL"))
+    else:
+        server.run(main())

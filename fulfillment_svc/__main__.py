@@ -16,6 +16,7 @@ from fulfillment_svc.providers.routing import SANDBOX
 from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.redemptions.assembly import Outside, assemble
 from fulfillment_svc.redemptions.mail import Mailer
+from fulfillment_svc.redemptions.servicer import RedemptionsServicer
 from fulfillment_svc.tables import keys, programs
 from fulfillment_svc.webhooks import store as events
 from fulfillment_svc.webhooks.sealer import Sealer
@@ -32,6 +33,37 @@ from svckit.server import Served
 from svckit.workers import Worker
 
 
+def served(
+    redemptions: RedemptionsServicer,
+    webhooks: WebhooksServicer,
+    handed_over: EventsServicer,
+    directory: ProgramDirectoryServicer,
+) -> list[Served]:
+    """Every servicer with its descriptor."""
+    return [
+        Served(
+            redemptions_pb2.DESCRIPTOR.services_by_name["RedemptionsService"],
+            redemptions_pb2_grpc.add_RedemptionsServiceServicer_to_server,
+            redemptions,
+        ),
+        Served(
+            webhooks_pb2.DESCRIPTOR.services_by_name["WebhooksService"],
+            webhooks_pb2_grpc.add_WebhooksServiceServicer_to_server,
+            webhooks,
+        ),
+        Served(
+            webhooks_pb2.DESCRIPTOR.services_by_name["EventsService"],
+            webhooks_pb2_grpc.add_EventsServiceServicer_to_server,
+            handed_over,
+        ),
+        Served(
+            programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
+            programs_pb2_grpc.add_ProgramDirectoryServiceServicer_to_server,
+            directory,
+        ),
+    ]
+
+
 async def main() -> None:
     """Builds the service from its configuration and serves."""
     config, settings = Config.from_env(), Settings.from_env()
@@ -41,6 +73,7 @@ async def main() -> None:
     idempotent = Idempotency(db, keys, settings.fingerprint_key)
     sealer, guard = Sealer.from_base64(settings.code_keys), Guard(allow_loopback=settings.webhook_allow_loopback)
     deliveries = DeliveriesWorker(db, sealer, guard)
+    wiping = Worker("idempotency-wipe", idempotent.wipe, interval_s=60)
     async with open_session() as session:
         # What the sandbox provider promises: a reference is one order, and an order shows at once or soon.
         sandbox = HttpProvider(session, settings.provider_url, idempotent=True, visibility_s=3, timeout_s=4)
@@ -52,30 +85,13 @@ async def main() -> None:
         )
         vault = Vault.from_base64(settings.code_keys)
         room = assemble(db, idempotent, vault, outside, events.ingest, system_clock)
-        served = [
-            Served(
-                redemptions_pb2.DESCRIPTOR.services_by_name["RedemptionsService"],
-                redemptions_pb2_grpc.add_RedemptionsServiceServicer_to_server,
-                room.servicer,
-            ),
-            Served(
-                webhooks_pb2.DESCRIPTOR.services_by_name["WebhooksService"],
-                webhooks_pb2_grpc.add_WebhooksServiceServicer_to_server,
-                WebhooksServicer(db, idempotent, sealer, guard),
-            ),
-            Served(
-                webhooks_pb2.DESCRIPTOR.services_by_name["EventsService"],
-                webhooks_pb2_grpc.add_EventsServiceServicer_to_server,
-                EventsServicer(db, deliveries.wake),
-            ),
-            Served(
-                programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
-                programs_pb2_grpc.add_ProgramDirectoryServiceServicer_to_server,
-                ProgramDirectoryServicer(db, programs),
-            ),
-        ]
-        wiping = Worker("idempotency-wipe", idempotent.wipe, interval_s=60)
-        await server.serve(config, served, [*room.workers, deliveries, wiping])
+        servicers = served(
+            room.servicer,
+            WebhooksServicer(db, idempotent, sealer, guard),
+            EventsServicer(db, deliveries.wake),
+            ProgramDirectoryServicer(db, programs),
+        )
+        await server.serve(config, servicers, [*room.workers, deliveries, wiping])
     await db.close()
 
 

@@ -25,8 +25,10 @@ async def serve() -> None:
         public_url=os.environ.get("REWARDS_PUBLIC_URL", "http://127.0.0.1:8080"),
     )
     db = Database(required("REWARDS_DATABASE_URL"))
-    service = Service(db, settings, {name: clients.channel(config, name) for name in PROGRAM_KEEPERS})
+    gate_db = Database(required("REWARDS_DATABASE_URL"), pool_size=4)
+    service = Service(db, gate_db, settings, {name: clients.channel(config, name) for name in PROGRAM_KEEPERS})
     await server.serve(config, service.served, service.workers, declared())
+    await gate_db.close()
     await db.close()
 
 

@@ -25,7 +25,7 @@ from rewards.ledger.v1.directory_pb2_grpc import MemberDirectoryServiceStub
 from identity_svc import tables
 from identity_svc.credentials import store as credentials
 from identity_svc.credentials.access_tokens import Audience
-from identity_svc.credentials.keys import Hasher
+from identity_svc.credentials.keys import Hasher, Veil
 from identity_svc.credentials.servicer import CredentialsServicer
 from identity_svc.credentials.signing import Keyring
 from identity_svc.credentials.tokens import TokenServicer
@@ -61,11 +61,16 @@ class Settings:
 
 
 class Service:
-    """The servicers and the workers. `channels` lead to the other services, by name."""
+    """The servicers and the workers. `channels` lead to the other services, by name.
+
+    `gate_db` is the same database through connections of its own: a burst of other work must not keep the
+    gatekeeper waiting, or the whole mesh would wait.
+    """
 
     def __init__(
         self,
         db: Database,
+        gate_db: Database,
         settings: Settings,
         channels: Mapping[str, grpc.aio.Channel],
         *,
@@ -73,19 +78,19 @@ class Service:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         hasher, idempotency = Hasher(settings.pepper), Idempotency(db, tables.keys, settings.fingerprint_key)
-        audience, keyring = Audience.of(settings.public_url), Keyring(db, settings.pepper, monotonic)
-        uses, gate = Usage(db), Gate(States(db, monotonic), hasher, keyring, audience, clock)
+        audience, keyring = Audience.of(settings.public_url), Keyring(gate_db, settings.pepper, monotonic)
+        uses, gate = Usage(db), Gate(States(gate_db, monotonic), hasher, keyring, audience, clock)
         directory = Directory(db, MemberDirectoryServiceStub(channels["ledger_svc"]))
         keepers = [programs_pb2_grpc.ProgramDirectoryServiceStub(channels[name]) for name in PROGRAM_KEEPERS]
         events = EventsServiceStub(channels["fulfillment_svc"])
-        registry = Registry(Vault(settings.pepper))
+        registry, veil = Registry(Vault(settings.pepper)), Veil(settings.pepper)
         self.served = [
             _served(programs_pb2, programs_pb2_grpc, "ProgramsService", ProgramsServicer(db, keepers)),
             _served(
                 credentials_pb2,
                 credentials_pb2_grpc,
                 "CredentialsService",
-                CredentialsServicer(db, idempotency, hasher),
+                CredentialsServicer(db, idempotency, hasher, veil),
             ),
             _served(tokens_pb2, tokens_pb2_grpc, "TokenService", TokenServicer(db, hasher, keyring, audience, clock)),
             _served(

@@ -4,6 +4,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from devmesh.account import make_passable
 from devmesh.demo.partner import Screen
 from devmesh.demo.story import tell
 from devmesh.mesh import Mesh
@@ -13,6 +14,7 @@ async def demo() -> int:
     """The exit code: 0 if every expectation held."""
     screen = Screen()
     with tempfile.TemporaryDirectory(prefix="rewards-demo-") as home:
+        make_passable(Path(home))
         began_s = time.monotonic()
         screen.line("Starting PostgreSQL, Redis, Envoy, four services and their surroundings ...")
         async with Mesh(Path(home) / "mesh") as mesh:

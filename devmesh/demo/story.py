@@ -146,8 +146,12 @@ async def _where_it_went(mesh: Mesh, screen: Screen, sink: Sink, redeemed: dict[
     screen.line(f"mail: {mails[0]['Subject'] if mails else 'none'}  ({mesh.layout.mail})")
     screen.expect("the code went to the recipient by mail", held=len(mails) == 1)
     fulfilled = await sink.wait_for("redemption.fulfilled")
-    screen.line(f"webhooks: {[(event['sequence'], event['type']) for event in sink.events]}")
-    screen.expect("the signed webhook of the redemption came", held=fulfilled is not None)
+    hers = sorted((event["sequence"], event["type"]) for event in sink.events if event["memberId"] == "m_ada")
+    screen.line(f"webhooks: {', '.join(f'{sequence} {name}' for sequence, name in hers)}")
+    gap_free = [sequence for sequence, _ in hers] == list(range(hers[0][0], hers[0][0] + len(hers))) if hers else False
+    screen.expect(
+        "the signed webhook of the redemption came, and no event is missing", held=bool(fulfilled) and gap_free
+    )
     trace_id = str(redeemed.get("traceId", ""))
     drawn = await _trace(mesh, trace_id)
     screen.line(drawn)

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceAsyncStub
     from rewards.ledger.v1.journal_pb2_grpc import JournalServiceAsyncStub
 
-# Each carries one redemption at a time, so that a provider that does not answer holds up no other.
-WORKERS: Final = 8
+# Each carries one redemption at a time; most of that time it waits for a provider.
+WORKERS: Final = 16
 
 
 class Outside(NamedTuple):

@@ -11,7 +11,7 @@ from fulfillment_svc.redemptions import failpoints, store, wire
 from fulfillment_svc.redemptions.rules import Redemption
 from fulfillment_svc.redemptions.saga import REQUEST_LEASE_S
 from fulfillment_svc.tables import programs
-from svckit import idempotency
+from svckit import idempotency, telemetry
 from svckit.clients import invoke
 from svckit.clock import Clock, new_id
 from svckit.db import Database, Tx
@@ -74,6 +74,7 @@ class Intake:
             provider=provider,
             idempotency_key=claim.key,
             created_at=program.now(self._clock),
+            traceparent=_traceparent(),
             masked=("",) * choice.quantity,
         )
 
@@ -106,3 +107,9 @@ class Intake:
         if kept is None:
             raise refusal
         return kept
+
+
+def _traceparent() -> str:
+    headers: dict[str, str] = {}
+    telemetry.propagator.inject(headers)
+    return headers.get("traceparent", "")

@@ -136,7 +136,7 @@ class Redemption:
     write under an old token fails. `reason` says why it fails or waits for a person. `refusal` is the
     `google.rpc.Status` that the caller gets, and `answer` the last one to the present state's step.
     `sent_s_ago` is the age of the last order at the time of the claim. `masked` has one entry an item, empty
-    until its code is issued.
+    until its code is issued. `traceparent` names the request's trace (W3C).
     """
 
     program_id: str
@@ -146,6 +146,7 @@ class Redemption:
     provider: str
     idempotency_key: str
     created_at: datetime
+    traceparent: str = ""
     state: State = State.HOLDING_POINTS
     answer: Answer | None = None
     version: int = 1

@@ -63,9 +63,19 @@ class Saga:
 
     async def work(self) -> int:
         """A worker's step: claims one redemption and takes it as far as can be told now; how many there were."""
-        redemption = await self._db.transact(lambda tx: store.claim_due(tx, LEASE_S))
+        async with self._db.read() as tx:
+            program_id = await store.program_with_due(tx)
+        if program_id is None:
+            return 0
+        redemption = await self._db.transact(lambda tx: store.claim_due(tx, program_id, LEASE_S))
         if redemption is None:
             return 0
+        parent = telemetry.propagator.extract({"traceparent": redemption.traceparent})
+        with telemetry.span("redemption carried on", trace.SpanKind.INTERNAL, _attributes(redemption), parent):
+            await self._carry_on(redemption)
+        return 1
+
+    async def _carry_on(self, redemption: Redemption) -> None:
         try:
             while redemption.state not in rules.TERMINAL:
                 before, redemption = redemption, await self._advance(redemption, LEASE_S, lambda _: False)
@@ -73,14 +83,13 @@ class Saga:
                     break
         except store.LeaseLost:
             log.info("lease lost", extra={"fields": _fields(redemption)})
-        return 1
 
     async def _advance(self, redemption: Redemption, lease_s: float, leave: Callable[[Redemption], bool]) -> Redemption:
         """Takes one step and stores its answer; free for others at once if the caller will `leave` it then."""
         step = rules.step(redemption, self._steps.conduct(redemption))
         if step is None:
             return redemption
-        with telemetry.span(f"redemption {step}", trace.SpanKind.INTERNAL, _fields(redemption)):
+        with telemetry.span(f"redemption {step}", trace.SpanKind.INTERNAL, _attributes(redemption)):
             failpoints.reach(f"{step}.before")
             if step is Step.ORDER:
                 redemption = await self._announce(redemption, lease_s)
@@ -145,3 +154,7 @@ class Saga:
 
 def _fields(redemption: Redemption) -> dict[str, str]:
     return {"program_id": redemption.program_id, "redemption_id": str(redemption.redemption_id)}
+
+
+def _attributes(redemption: Redemption) -> dict[str, str]:
+    return {f"rewards.{name}": value for name, value in _fields(redemption).items()}

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from rewards.ledger.v1.journal_pb2 import AccountRef, CaptureHoldRequest, PlaceHoldRequest, VoidHoldRequest
 
-from fulfillment_svc.codes import RECIPIENT, Vault
+from fulfillment_svc.codes import RECIPIENT, SealBrokenError, Vault
 from fulfillment_svc.providers import Issued, Item, NotSeen, Provider, Rejected, Unknown
 from fulfillment_svc.redemptions import store
 from fulfillment_svc.redemptions.mail import Mailer, Recipient
@@ -109,7 +109,10 @@ class Steps:
     async def _deliver(self, redemption: Redemption) -> Reply:
         async with self._db.read() as tx:
             sealed = await store.secrets(tx, redemption)
-        opened = {place.number: self._vault.open(one, place) for place, one in sealed.items()}
+        try:
+            opened = {place.number: self._vault.open(one, place) for place, one in sealed.items()}
+        except SealBrokenError:
+            return Reply(Answer.REFUSED, "CODE_UNREADABLE")
         recipient = Recipient.from_bytes(opened.pop(RECIPIENT))
         codes = [code.decode() for code in opened.values()]
         return await self._mailer.deliver(redemption, recipient, codes, self._clock())

@@ -37,6 +37,7 @@ async def insert_redemption(tx: Tx, new: Redemption, lease_s: float) -> None:
         "provider": new.provider,
         "idempotency_key": new.idempotency_key,
         "created_at": new.created_at,
+        "traceparent": new.traceparent,
         "fencing_token": new.fencing_token,
         **_progress(new),
         "due_at": _from_now(lease_s),
@@ -65,16 +66,17 @@ async def update_redemption(
         await _insert_edge(tx, after, answer, reason)
 
 
-async def claim_due(tx: Tx, lease_s: float) -> Redemption | None:
-    """Claims a redemption whose time has come or whose lease has run out, for `lease_s`."""
-    due = _R.due_at <= func.now()
-    program_id = await tx.scalar(select(_R.program_id).where(due).order_by(_R.due_at).limit(1))
-    if program_id is None:
-        return None
-    statement = (
-        _select().where(_R.program_id == program_id, due).order_by(_R.due_at).limit(1).with_for_update(skip_locked=True)
-    )
-    row = (await tx.execute(statement)).one_or_none()
+async def program_with_due(tx: Tx) -> str | None:
+    """The program with the redemption that is due longest, if any is."""
+    due = select(_R.program_id).where(_R.due_at <= func.now()).order_by(_R.due_at).limit(1)
+    found: str | None = await tx.scalar(due)
+    return found
+
+
+async def claim_due(tx: Tx, program_id: str, lease_s: float) -> Redemption | None:
+    """Claims a redemption of a program whose time has come or whose lease has run out, for `lease_s`."""
+    due = _select().where(_R.program_id == program_id, _R.due_at <= func.now()).order_by(_R.due_at).limit(1)
+    row = (await tx.execute(due.with_for_update(skip_locked=True))).one_or_none()
     if row is None:
         return None
     found = _redemption(row)

@@ -42,6 +42,7 @@ redemptions: Final = Table(
     Column("provider", Text, nullable=False, comment="chosen once; an unknown outcome is never routed anew"),
     Column("idempotency_key", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("traceparent", Text, nullable=False, comment="the request's trace, which the workers go on with"),
     Column("state", Text, nullable=False),
     Column("answer", Text, comment="the last one to this state's step"),
     Column("version", BigInteger, nullable=False),

@@ -1,5 +1,6 @@
 """Redemptions under test: the room on a fresh database, between real peers, and the whole of what must hold."""
 
+import asyncio
 import secrets
 import uuid
 from collections.abc import Awaitable, Sequence
@@ -59,7 +60,12 @@ class Harness:
 
     async def serve(self, channel: grpc.aio.Channel) -> None:
         """Calls the room over this channel."""
+        self._channel = channel
         self.stub = redemptions_pb2_grpc.RedemptionsServiceStub(channel)
+
+    async def connected(self) -> None:
+        """Waits until the channel is through again, after its other end was away."""
+        await self._channel.channel_ready()
 
     async def tenant(self, **funds: Any) -> Tenant:
         """A new tenant that this service knows as well."""
@@ -112,6 +118,12 @@ class Harness:
             except Killed:
                 room = await self.assemble()
         raise AssertionError(await self.execute("SELECT state, answer, reason, attempts FROM redemptions"))
+
+    async def all_ended(self) -> None:
+        """Waits until workers that run have ended everything."""
+        async with asyncio.timeout(60):
+            while await self.execute("SELECT 1 FROM redemptions WHERE due_at IS NOT NULL"):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
 
     async def issued(self, redemption_id: str) -> int:
         """How often the provider has issued it, by the provider's own journal."""

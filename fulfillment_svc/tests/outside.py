@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,28 @@ class Process:
         self.folder = folder
         self.port = port
         argv = [sys.executable, "-m", *module]
-        command = Command(name=name, argv=argv, log=folder / f"{name}.log", env=env, cwd=ROOT)
-        self._part = Part(command=command, ready=functools.partial(accepts_connections, port))
+        self._command = Command(name=name, argv=argv, log=folder / f"{name}.log", env=env, cwd=ROOT)
         self._child: Child | None = None
 
-    async def start(self) -> None:
-        """Starts it, unless it runs, and waits until it serves."""
+    async def start(self, **env: str) -> None:
+        """Starts it, unless it runs, and waits until it serves; `env` is for this time only."""
         if self._child is None:
-            self._child = Child(self._part.command)
-            await until_ready(self._child, self._part)
+            command = replace(self._command, env={**self._command.env, **env})
+            self._child = Child(command)
+            ready = functools.partial(accepts_connections, self.port)
+            await until_ready(self._child, Part(command=command, ready=ready))
+
+    def tell(self, number: signal.Signals) -> None:
+        """Sends it a signal."""
+        assert self._child is not None
+        self._child.send(number)
+
+    async def exited(self) -> int:
+        """Waits until it has ended by itself; its exit code, negative for a signal."""
+        assert self._child is not None
+        code = await self._child.exited()
+        self._child = None
+        return code
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Ends it, if it runs."""

@@ -51,3 +51,24 @@ async def test_a_crash_on_the_way_to_a_refusal_keeps_nothing_held(harness: Harne
     await tenant.fill(0, 1_000)
     assert await reason(harness.create(tenant, "k", recipient=recipient)) == "INSUFFICIENT_FUNDS"
     assert await harness.check(tenant, Funds(10_000, 0), Funds(100_100, 0)) == "FAILED"
+
+
+@pytest.mark.parametrize("name", ["order.before", "order.sent", "order.after", "order.stored"])
+async def test_a_crash_around_an_order_never_sends_it_twice(harness: Harness, name: str) -> None:
+    # This provider is taken not to know references, so only what we remember keeps it from a second order.
+    harness.adapter.idempotent = False
+    tenant, recipient = await harness.tenant(), address()
+    created = await harness.create(tenant, "k", recipient=recipient)
+    failpoints.load(f"{name}:raise")
+    with pytest.raises(failpoints.Killed):
+        await (await harness.assemble()).saga.work()
+    room = await harness.assemble()
+    for _ in range(4):
+        await harness.expire_leases()
+        await room.saga.work()
+    journal = await harness.provider.journal(created.redemption_id)
+    status = (await harness.get(tenant, created.redemption_id)).status
+    if name == "order.sent":
+        assert (status, journal) == (pb.Redemption.REVIEW, []), "it may have gone out, so it waits for a person"
+    else:
+        assert (status, len(journal)) == (pb.Redemption.FULFILLED, 1)

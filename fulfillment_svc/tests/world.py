@@ -76,9 +76,11 @@ class World:
         self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
 
     async def start(self) -> None:
-        """Starts what does not run."""
+        """Starts what does not run, and waits until every channel is through again."""
         await self.ledger.start()
         await self.catalog.start()
+        for channel in self._channels.values():
+            await channel.channel_ready()
 
     async def stop(self) -> None:
         """Ends everything."""

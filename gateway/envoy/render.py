@@ -30,13 +30,20 @@ def render(settings: GatewaySettings) -> str:
         "node": {"id": "gateway", "cluster": "gateway"},
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": settings.admin_port}}},
         "overload_manager": _overload_manager(),
+        # Spans leave after half a second instead of five: somebody may be waiting to see the trace.
+        "layered_runtime": _runtime({"tracing.opentelemetry.flush_interval_ms": 500}),
         "static_resources": {"listeners": [edge], "clusters": clusters(settings)},
     }
     return json.dumps(bootstrap, indent=1)
 
 
+def _runtime(values: dict[str, Any]) -> dict[str, Any]:
+    return {"layers": [{"name": "static", "static_layer": values}]}
+
+
 def _overload_manager() -> dict[str, Any]:
-    kind = "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
+    package = "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3"
+    kind = f"{package}.DownstreamConnectionsConfig"
     monitor = {"@type": kind, "max_active_downstream_connections": _CONNECTIONS_MAX}
     return {
         "resource_monitors": [

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from rewards.errors.v1 import errors_pb2
 
@@ -53,7 +53,7 @@ class Schema:
     def __init__(self, descriptors: FileDescriptorSet) -> None:
         self._pool = descriptor_pool.DescriptorPool()
         for file in descriptors.file:
-            self._pool.Add(file)  # type: ignore[no-untyped-call]
+            self._pool.Add(file)
         self._messages: Table = {}
         self._enums: Table = {}
         for file in descriptors.file:
@@ -119,7 +119,7 @@ class Schema:
         if field.message_type is not None:
             return self._of_message(field.message_type)
         if field.enum_type is not None:
-            return self._of_enum(field)
+            return self._of_enum(field.enum_type)
         return {"kind": _SCALARS[field.type]}
 
     def _of_message(self, message: Descriptor) -> Table:
@@ -129,8 +129,7 @@ class Schema:
         self._learn(message)
         return {"kind": "message", "of": message.full_name}
 
-    def _of_enum(self, field: FieldDescriptor) -> Table:
-        enum = field.enum_type
+    def _of_enum(self, enum: EnumDescriptor) -> Table:
         # The zero value says that nobody chose; a caller who chooses it has chosen nothing.
         names = [value.name for value in enum.values if value.number != 0]
         self._enums[enum.full_name] = {"values": dict.fromkeys(names, True), "names": ", ".join(names)}
@@ -171,12 +170,13 @@ def to_lua(value: object) -> str:
 
 def _json_path(message: Descriptor, path: str) -> str:
     """The proto path of a field as JSON spells it, for example "redemption_id" as "redemptionId"."""
-    names: list[str] = []
-    for name in path.split("."):
-        field = message.fields_by_name[name]
-        names.append(field.json_name)
-        message = field.message_type
-    return ".".join(names)
+    name, _, rest = path.partition(".")
+    field = message.fields_by_name[name]
+    if not rest:
+        return field.json_name
+    if field.message_type is None:
+        raise ValueError(f"{name} of {message.full_name} has no field {rest}")
+    return f"{field.json_name}.{_json_path(field.message_type, rest)}"
 
 
 def _type_name(field: FieldDescriptor) -> str:

@@ -81,6 +81,7 @@ class RedisBuckets:
         await self._redis.connection_pool.disconnect(inuse_connections=False)
 
     async def close(self) -> None:
+        """Ends all connections."""
         await self._redis.aclose()
 
 
@@ -92,6 +93,10 @@ class Limiter:
         self._shared = shared
         self._retry_s = retry_s
         self._away_until: float | None = None
+
+    def is_alone(self) -> bool:
+        """True while Redis is away."""
+        return self._away_until is not None
 
     async def take(self, key: str, limit: Limit, cost: int) -> Decision:
         """Decides on a call and counts it if it may pass."""

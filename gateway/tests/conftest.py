@@ -2,15 +2,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from devmesh.pki import Authority
 from google.protobuf import message_factory
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import Message
-from grpc_tools import protoc
+from grpc_tools import protoc  # type: ignore[import-untyped]
 
+from devmesh.pki import Authority
 from gateway.tests import gate as gates
-from gateway.tests.gate import Gate
+from gateway.tests.gate import Gate, Probe
 
 ROOT = Path(__file__).resolve().parents[2]
 DESCRIPTORS = ROOT / "protos" / "gen" / "descriptors.binpb"
@@ -33,11 +32,11 @@ def descriptors(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def probe(descriptors: Path) -> dict[str, type[Message]]:
+def probe(descriptors: Path) -> Probe:
     """The messages of the probe by their short names."""
     pool = DescriptorPool()
     for file in FileDescriptorSet.FromString(descriptors.read_bytes()).file:
-        pool.Add(file)  # type: ignore[no-untyped-call]
+        pool.Add(file)
     names = ("Everything", "Inner", "ExportRequest")
     found = {name: pool.FindMessageTypeByName(f"rewards.probe.v1.{name}") for name in names}
     return {name: message_factory.GetMessageClass(descriptor) for name, descriptor in found.items()}

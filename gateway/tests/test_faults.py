@@ -7,18 +7,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from devmesh.pki import Authority
-from devmesh.redis import throwaway_redis
-from devmesh.sockets import choose_port
 from envoy_min import rls_pb2_grpc
 from rewards.identity.v1 import tokens_pb2
 from rewards.ledger.v1 import points_pb2
 
+from devmesh.pki import Authority
+from devmesh.redis import throwaway_redis
+from devmesh.sockets import choose_port
 from gateway.ratelimit.__main__ import SERVICE, declared
 from gateway.ratelimit.buckets import Limiter, OwnBuckets, RedisBuckets
 from gateway.ratelimit.servicer import RateLimitServicer
-from gateway.tests.gate import Gate, Reply, path_of, running
-from gateway.tests.test_envelope import assert_refused
+from gateway.tests.gate import Gate, Reply, assert_refused, path_of, running, until
 from gateway.tests.upstreams import Answer, Service, listening
 from svckit import server
 from svckit.config import Config
@@ -28,15 +27,13 @@ BALANCE = "PointsService/GetBalance"
 DONE = Answer([points_pb2.GetBalanceResponse(balance=1)])
 
 
-async def balance(gate: Gate, token: str = "good") -> Reply:
-    headers = {"authorization": f"Bearer {token}"}
+async def balance(gate: Gate, credential: str = "good") -> Reply:
+    headers = {"authorization": f"Bearer {credential}"}
     return await gate.call("POST", "/v1/GetBalance", {"memberId": "m"}, headers=headers)
 
 
 @asynccontextmanager
-async def ledger_elsewhere(
-    folder: Path, authority: Authority, descriptors: Path, port: int
-) -> AsyncIterator[Gate]:
+async def ledger_elsewhere(folder: Path, authority: Authority, descriptors: Path, port: int) -> AsyncIterator[Gate]:
     """A gate whose ledger_svc is at `port`, where the test starts and stops one."""
     async with running(folder, authority, descriptors, elsewhere={"ledger_svc": f"127.0.0.1:{port}"}) as gate:
         yield gate
@@ -64,8 +61,7 @@ async def test_a_call_that_was_sent_is_never_sent_again(
     async with ledger_elsewhere(tmp_path, authority, descriptors, port) as gate:
         async with listening(ledger, tls, port):
             call = asyncio.create_task(balance(gate))
-            while not ledger.seen:
-                await asyncio.sleep(0.01)
+            await until(lambda: ledger.seen)
         async with listening(ledger, tls, port):
             assert_refused(await call, 503, 9002, "UNAVAILABLE")
         assert len(ledger.seen) == 1
@@ -84,27 +80,32 @@ async def test_a_service_with_another_name_is_not_believed(
         assert ledger.seen == []
 
 
+def narrow(bootstrap: str) -> str:
+    """The local buckets with so little in them that a busy machine can use it up."""
+    assert bootstrap.count('"max_tokens": 400,') == bootstrap.count('"tokens_per_fill": 200') == 2
+    smaller = bootstrap.replace('"max_tokens": 400,', '"max_tokens": 20,')
+    return smaller.replace('"tokens_per_fill": 200', '"tokens_per_fill": 1')
+
+
 async def test_without_the_limiter_callers_are_still_bounded(
     tmp_path: Path, authority: Authority, descriptors: Path
 ) -> None:
     nobody = f"127.0.0.1:{choose_port()}"
-    async with running(tmp_path, authority, descriptors, limiter=nobody) as gate:
+    async with running(tmp_path, authority, descriptors, limiter=nobody, edit=narrow) as gate:
         gate.answer("ledger_svc", BALANCE, DONE)
         gate.answer("identity_svc", "TokenService/IssueToken", Answer([tokens_pb2.IssueTokenResponse()]))
-        started = asyncio.get_running_loop().time()
-        replies = await asyncio.gather(*(balance(gate) for _ in range(1500)))
-        took_s = asyncio.get_running_loop().time() - started
+        loop = asyncio.get_running_loop()
+        started_s = loop.time()
+        replies = await asyncio.gather(*(balance(gate) for _ in range(100)))
         statuses = Counter(reply.status for reply in replies)
-        assert statuses.keys() == {200, 429}
-        assert statuses[200] <= 400 + 200 * (took_s + 1)
+        assert 20 <= statuses[200] <= 20 + (loop.time() - started_s) + 1
         over = next(reply for reply in replies if reply.status == 429)
         assert_refused(over, 429, 2004, "RATE_LIMITED")
         assert over.headers["retry-after"]
-        # Each has a bucket of its own.
+        # Each has a bucket of its own, and those without a credential have their address's.
         assert (await balance(gate, "another")).status == 200
-        asked = [gate.call("POST", "/oauth/token", raw=b"", headers={"authorization": ""}) for _ in range(1500)]
-        anonymous = Counter(reply.status for reply in await asyncio.gather(*asked))
-        assert anonymous.keys() == {200, 429}
+        asked = [gate.call("POST", "/oauth/token", raw=b"", headers={"authorization": ""}) for _ in range(100)]
+        assert {reply.status for reply in await asyncio.gather(*asked)} == {200, 429}
 
 
 @pytest.fixture
@@ -120,25 +121,25 @@ async def limited(tmp_path: Path, authority: Authority, descriptors: Path) -> As
         built, _, port = server.build(config, [served], declared=declared())
         await built.start()
         stack.push_async_callback(built.stop, 0)
-        yield await stack.enter_async_context(
-            running(tmp_path, authority, descriptors, limiter=f"127.0.0.1:{port}")
-        )
+        yield await stack.enter_async_context(running(tmp_path, authority, descriptors, limiter=f"127.0.0.1:{port}"))
 
 
 async def test_the_whole_way_of_a_limit(limited: Gate) -> None:
     limited.answer("ledger_svc", BALANCE, DONE)
     started = asyncio.get_running_loop().time()
-    replies = await asyncio.gather(*(balance(limited) for _ in range(200)))
+    # A few at a time: the limiter shares this test's event loop, and Envoy waits 0.3 s for it.
+    replies = [reply for _ in range(40) for reply in await asyncio.gather(*(balance(limited) for _ in range(5)))]
     took_s = asyncio.get_running_loop().time() - started
     statuses = Counter(reply.status for reply in replies)
     assert 40 <= statuses[200] <= 40 + 20 * (took_s + 1)
     assert statuses[200] + statuses[429] == 200
+    assert statuses[429]
     assert len(limited.calls("ledger_svc", BALANCE)) == statuses[200]
     over = next(reply for reply in replies if reply.status == 429)
     assert_refused(over, 429, 2004, "RATE_LIMITED")
     told = {name: int(over.headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset")}
     assert told == {"limit": 40, "remaining": 0, "reset": 2}
-    assert int(over.headers["retry-after"]) == 1
+    assert over.headers["retry-after"] == "1"
     other = await balance(limited, "another")
     assert (other.status, other.headers["x-ratelimit-remaining"]) == (200, "39")
     assert "x-rewards-counted" not in limited.calls("ledger_svc", BALANCE)[-1].metadata

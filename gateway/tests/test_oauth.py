@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from google.protobuf import json_format
 from rewards.errors.v1 import errors_pb2
 from rewards.identity.v1 import tokens_pb2
 
@@ -14,6 +15,7 @@ ISSUE = "TokenService/IssueToken"
 PLAIN, ENVELOPED = "/oauth/token", "/oauth/Auth/Token"
 FORM = {"content-type": "application/x-www-form-urlencoded", "authorization": ""}
 TOKEN = {"access_token": "t", "token_type": "Bearer", "expires_in": 1800, "scope": "points:read"}
+ISSUED = json_format.ParseDict(TOKEN, tokens_pb2.IssueTokenResponse())
 
 
 async def ask(gate: Gate, path: str, headers: dict[str, str] | None = None) -> Reply:
@@ -21,14 +23,14 @@ async def ask(gate: Gate, path: str, headers: dict[str, str] | None = None) -> R
 
 
 async def test_a_token_leaves_as_the_rfc_has_it(gate: Gate) -> None:
-    answer = Answer([tokens_pb2.IssueTokenResponse(**TOKEN)], headers=(("cache-control", "no-store"),))
+    answer = Answer([ISSUED], headers=(("cache-control", "no-store"),))
     gate.answer("identity_svc", ISSUE, answer)
     reply = await ask(gate, PLAIN)
     assert (reply.status, reply.json, reply.headers["cache-control"]) == (200, TOKEN, "no-store")
 
 
 async def test_the_alias_adds_the_envelope(gate: Gate) -> None:
-    gate.answer("identity_svc", ISSUE, Answer([tokens_pb2.IssueTokenResponse(**TOKEN)]))
+    gate.answer("identity_svc", ISSUE, Answer([ISSUED]))
     envelope = {"IsSucessful": True, "ErrorCode": 0, "ExceptionMessage": None, "ReturnObject": TOKEN}
     assert (await ask(gate, ENVELOPED)).json == TOKEN | envelope
 
@@ -79,7 +81,7 @@ async def test_what_the_gateway_refuses_has_that_form_too(gate: Gate) -> None:
 
 
 async def test_a_json_body_arrives_with_its_type(gate: Gate) -> None:
-    gate.answer("identity_svc", ISSUE, Answer([tokens_pb2.IssueTokenResponse(**TOKEN)]))
+    gate.answer("identity_svc", ISSUE, Answer([ISSUED]))
     reply = await gate.call("POST", PLAIN, {"grant_type": "client_credentials"}, headers={"authorization": ""})
     assert reply.status == 200
     form = tokens_pb2.IssueTokenRequest.FromString(gate.calls("identity_svc", ISSUE)[-1].request).form

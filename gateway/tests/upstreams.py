@@ -36,7 +36,7 @@ class Answer:
 
 
 @dataclass
-class Service(grpc.GenericRpcHandler):  # type: ignore[misc]
+class Service(grpc.GenericRpcHandler):
     """Answers each path with what `answers` has for it: an Answer, or a function from the request's bytes."""
 
     answers: dict[str, Answer | Callable[[Seen], Answer]] = field(default_factory=dict)

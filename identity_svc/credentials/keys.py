@@ -9,11 +9,12 @@ import re
 import secrets
 import string
 import zlib
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from hmac import compare_digest
 from typing import Final
 
-from identity_svc.pepper import Pepper, mac
+from identity_svc.pepper import Box, Pepper, mac
 
 _ALPHABET: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _ID_LENGTH: Final = 16
@@ -51,6 +52,22 @@ class Hasher:
         takes the same time to find out."""
         sent = self.mac(credential_id, secret)
         return compare_digest(sent, bytes(len(sent)) if stored is None else stored) and stored is not None
+
+
+class Veil:
+    """Hides a new secret in the answer that is kept for replays: the database never has it in the clear, not
+    even for the 15 minutes in which it may be shown again."""
+
+    def __init__(self, pepper: Pepper) -> None:
+        self._box = Box(pepper.key("shown secrets"))
+
+    def hide(self, issued: Issued) -> str:
+        """The secret as it may be stored."""
+        return b64encode(self._box.seal(issued.secret.encode(), issued.credential_id)).decode()
+
+    def lift(self, credential_id: str, hidden: str) -> str:
+        """The secret that was hidden."""
+        return self._box.open(b64decode(hidden), credential_id).decode()
 
 
 def new_key(prefix: str) -> Issued:

@@ -8,7 +8,7 @@ from rewards.identity.v1.credentials_pb2_grpc import CredentialsServiceServicer
 from identity_svc.audit import store as audit
 from identity_svc.audit.actor import Actor
 from identity_svc.credentials import keys, store, wire
-from identity_svc.credentials.keys import Hasher, Issued
+from identity_svc.credentials.keys import Hasher, Issued, Veil
 from identity_svc.credentials.rules import Credential, Kind, Wanted
 from identity_svc.programs import store as programs
 from svckit.db import Database, Tx
@@ -17,12 +17,14 @@ from svckit.idempotency import Idempotency
 
 
 class CredentialsServicer(CredentialsServiceServicer):
-    """Secrets leave in the answer that makes them and are kept as HMACs only."""
+    """A secret leaves in the answer that makes it. What is kept is its HMAC and, for as long as that answer may
+    be replayed, the secret under a veil."""
 
-    def __init__(self, db: Database, idempotency: Idempotency, hasher: Hasher) -> None:
+    def __init__(self, db: Database, idempotency: Idempotency, hasher: Hasher, veil: Veil) -> None:
         self._db = db
         self._idempotency = idempotency
         self._hasher = hasher
+        self._veil = veil
 
     async def PutPlan(self, request: pb.PutPlanRequest, context: Any) -> pb.PutPlanResponse:
         """Stores a plan; gatekeepers follow within half a second."""
@@ -45,9 +47,12 @@ class CredentialsServicer(CredentialsServiceServicer):
             await programs.get(tx, wanted.program_id)
             issued = keys.new_client()
             await self._add(tx, actor, Kind.CLIENT, wanted, issued)
-            return pb.CreateClientResponse(client_id=issued.credential_id, client_secret=issued.secret)
+            return pb.CreateClientResponse(client_id=issued.credential_id, client_secret=self._veil.hide(issued))
 
-        return await self._idempotency.once(request, pb.CreateClientResponse, work)
+        answer = await self._idempotency.once(request, pb.CreateClientResponse, work)
+        if answer.HasField("client_secret"):
+            answer.client_secret = self._veil.lift(answer.client_id, answer.client_secret)
+        return answer
 
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Any) -> pb.CreateApiKeyResponse:
         """Makes an API key, whose prefix tells a sandbox program's from a live one's."""
@@ -58,9 +63,12 @@ class CredentialsServicer(CredentialsServiceServicer):
             program = await programs.get(tx, wanted.program_id)
             issued = keys.new_key(keys.TEST_PREFIX if program.sandbox else keys.LIVE_PREFIX)
             await self._add(tx, actor, Kind.API_KEY, wanted, issued)
-            return pb.CreateApiKeyResponse(key_id=issued.credential_id, api_key=issued.secret)
+            return pb.CreateApiKeyResponse(key_id=issued.credential_id, api_key=self._veil.hide(issued))
 
-        return await self._idempotency.once(request, pb.CreateApiKeyResponse, work)
+        answer = await self._idempotency.once(request, pb.CreateApiKeyResponse, work)
+        if answer.HasField("api_key"):
+            answer.api_key = self._veil.lift(answer.key_id, answer.api_key)
+        return answer
 
     async def _add(self, tx: Tx, actor: Actor, kind: Kind, wanted: Wanted, issued: Issued) -> None:
         if not await store.has_plan(tx, wanted.plan_id):

@@ -4,7 +4,6 @@ import pytest
 
 from devmesh.pki import Authority
 from identity_svc.tests.running import Clocks, Running, running
-from svckit.db import Database
 
 
 @pytest.fixture
@@ -14,10 +13,10 @@ def clocks() -> Clocks:
 
 @pytest.fixture
 async def bare(
-    fresh_database: Callable[[str], Awaitable[Database]], authority: Authority, clocks: Clocks
+    fresh_url: Callable[[str], Awaitable[str]], authority: Authority, clocks: Clocks
 ) -> AsyncIterator[Running]:
     """The service on an empty database."""
-    async with running(await fresh_database("identity_svc"), authority, clocks) as service:
+    async with running(await fresh_url("identity_svc"), authority, clocks) as service:
         yield service
 
 

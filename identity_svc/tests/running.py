@@ -130,7 +130,9 @@ class Clocks:
 class Running:
     """The service with what a test may look at and turn."""
 
+    url: str
     db: Database
+    gate_db: Database
     service: Service
     gateway: grpc.aio.Channel
     address: str
@@ -191,21 +193,25 @@ class Running:
 
 
 @asynccontextmanager
-async def running(db: Database, authority: Authority, clocks: Clocks) -> AsyncIterator[Running]:
+async def running(url: str, authority: Authority, clocks: Clocks) -> AsyncIterator[Running]:
+    """The service on the database at `url`."""
+    db, gate_db = Database(url), Database(url, pool_size=2)
     neighbours = {name: Neighbour() for name in PROGRAM_KEEPERS}
     ours = authority.issue("identity_svc")
     async with AsyncExitStack() as stack:
+        stack.push_async_callback(db.close)
+        stack.push_async_callback(gate_db.close)
         channels = {}
         for name, neighbour in neighbours.items():
             address = await stack.enter_async_context(serving(authority.issue(name), neighbour.served()))
             channels[name] = await stack.enter_async_context(calling(address, name, ours))
-        service = Service(db, SETTINGS, channels, clock=clocks.read, monotonic=clocks.monotonic)
+        service = Service(db, gate_db, SETTINGS, channels, clock=clocks.read, monotonic=clocks.monotonic)
         built, _, port = server.build(Config(listen="127.0.0.1:0", tls_dir=ours), service.served, declared())
         await built.start()
         stack.push_async_callback(built.stop, 0)
         address = f"127.0.0.1:{port}"
         gateway = await stack.enter_async_context(calling(address, "identity_svc", authority.issue("gateway")))
-        yield Running(db, service, gateway, address, neighbours, clocks)
+        yield Running(url, db, gate_db, service, gateway, address, neighbours, clocks)
 
 
 async def refusal(call: Awaitable[object]) -> Refused:

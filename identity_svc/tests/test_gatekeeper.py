@@ -89,6 +89,12 @@ async def test_an_api_key_gets_through_in_either_header(identity: Running, heade
     assert (headers["x-rewards-kind"], headers["x-rewards-credential"]) == ("partner", key.key_id)
 
 
+async def test_two_credentials_at_once_are_refused_also_if_both_are_good(identity: Running) -> None:
+    key = (await identity.api_key("points:read")).api_key
+    answer = await identity.check(BALANCE, {"x-api-key": key, "authorization": f"Bearer {key}", **REST})
+    assert denied(answer) == (401, "UNAUTHENTICATED")
+
+
 async def test_an_operator_gets_through_to_operators_rpcs_only(identity: Running) -> None:
     key = await create_operator(identity.db, Hasher(PEPPER), "ops")
     answer = await identity.check(PUT_PROGRAM, {"authorization": f"Bearer {key}"})
@@ -228,7 +234,7 @@ async def test_a_revoked_key_and_a_key_of_another_secret_are_refused(identity: R
 async def test_the_database_is_asked_once_in_half_a_second_and_never_for_a_wrong_checksum(identity: Running) -> None:
     key = (await identity.api_key("points:read")).api_key
     statements: list[str] = []
-    engine = identity.db._engine.sync_engine
+    engine = identity.gate_db._engine.sync_engine
 
     def count(*args: object) -> None:
         statements.append(str(args[2]))
@@ -252,13 +258,21 @@ async def test_without_the_database_nobody_gets_through(identity: Running) -> No
     passed(await identity.check(BALANCE, {"x-api-key": key.api_key}))
     identity.clocks.monotonic_s += 0.51
     # Every connection of the pool is taken, so the question is not answered in time.
-    taken = [await identity.db._engine.connect() for _ in range(10)]
+    taken = [await identity.gate_db._engine.connect() for _ in range(2)]
     answer = await identity.check(BALANCE, {"x-api-key": key.api_key, **REST})
     for connection in taken:
         await connection.close()
     assert denied(answer) == (503, "UNAVAILABLE")
     assert int(sent(answer)["retry-after"]) >= 1
     passed(await identity.check(BALANCE, {"x-api-key": key.api_key}))
+
+
+async def test_other_work_does_not_keep_the_gatekeeper_waiting(identity: Running) -> None:
+    key = await identity.api_key("points:read")
+    taken = [await identity.db._engine.connect() for _ in range(10)]
+    passed(await identity.check(BALANCE, {"x-api-key": key.api_key}))
+    for connection in taken:
+        await connection.close()
 
 
 async def test_a_native_grpc_caller_is_refused_in_grpcs_words(identity: Running) -> None:

@@ -77,7 +77,7 @@ async def test_the_same_token_comes_back_until_300_s_are_left(
 async def test_another_process_gives_the_same_token_and_many_at_once_give_one(
     identity: Running, client: credentials_pb2.CreateClientResponse, authority: Authority
 ) -> None:
-    async with running(identity.db, authority, Clocks(identity.clocks.now)) as other:
+    async with running(identity.url, authority, Clocks(identity.clocks.now)) as other:
         calls = [one.tokens().IssueToken(body(client)) for one in (identity, other) for _ in range(10)]
         answers = await asyncio.gather(*calls, return_exceptions=True)
     # A process that has just not found the other's new key says so and is asked again.

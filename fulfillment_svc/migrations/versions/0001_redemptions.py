@@ -43,6 +43,7 @@ CREATE TABLE redemptions (
     provider text NOT NULL,
     idempotency_key text NOT NULL,
     created_at timestamptz NOT NULL,
+    traceparent text NOT NULL,
     state text NOT NULL,
     answer text,
     version bigint NOT NULL,
@@ -66,6 +67,7 @@ COMMENT ON COLUMN redemptions.redemption_id IS 'also our reference at the provid
 COMMENT ON COLUMN redemptions.denomination_minor IS 'the face value of one item';
 COMMENT ON COLUMN redemptions.points IS 'for all items';
 COMMENT ON COLUMN redemptions.provider IS 'chosen once; an unknown outcome is never routed anew';
+COMMENT ON COLUMN redemptions.traceparent IS 'the request''s trace, which the workers go on with';
 COMMENT ON COLUMN redemptions.answer IS 'the last one to this state''s step';
 COMMENT ON COLUMN redemptions.reason IS 'why it fails or waits for a person';
 COMMENT ON COLUMN redemptions.refusal IS 'google.rpc.Status, what the caller gets';

@@ -204,6 +204,12 @@ async def is_active(db: Database, endpoint: Registered) -> bool:
         return bool(found)
 
 
+async def somebody_waits_for_a_lock(db: Database) -> bool:
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    async with db.read() as tx:
+        return bool((await tx.exec_driver_sql(waiting)).scalar())
+
+
 @asynccontextmanager
 async def running(*workers: Worker) -> AsyncIterator[None]:
     tasks = [asyncio.create_task(worker.run()) for worker in workers]

@@ -31,6 +31,7 @@ from fulfillment_svc.webhooks.tests.conftest import (
     is_active,
     register,
     running,
+    somebody_waits_for_a_lock,
     statuses,
     store_program,
 )
@@ -99,14 +100,7 @@ async def test_a_worker_that_is_killed_between_answer_and_mark_leads_to_the_same
             sys.executable, "-m", "fulfillment_svc.webhooks.tests.worker_process", url, cwd=ROOT
         )
 
-        async def marking() -> bool:
-            waits = (
-                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            )
-            async with db.read() as tx:
-                return bool((await tx.exec_driver_sql(waits)).scalar())
-
-        await eventually(marking)
+        await eventually(lambda: somebody_waits_for_a_lock(db))
         child.kill()
         await child.wait()
         await holder.rollback()

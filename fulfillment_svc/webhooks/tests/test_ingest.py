@@ -17,8 +17,10 @@ from fulfillment_svc.webhooks.tests.conftest import (
     PROGRAM,
     deliveries,
     event,
+    eventually,
     ingest,
     register,
+    somebody_waits_for_a_lock,
     store_program,
 )
 from svckit.db import Database, Tx
@@ -40,6 +42,23 @@ async def _sequences(db: Database) -> dict[str, list[int]]:
 async def _payloads(db: Database) -> list[Any]:
     async with db.read() as tx:
         return [json.loads(body) for body in await tx.scalars(select(events.c.payload).order_by(events.c.event_id))]
+
+
+async def _race(db: Database, batches: list[list[pb.Event]]) -> list[int]:
+    """Takes the batches in at once; how many events of each were new. Fails if one had to run twice,
+    which is what a deadlock would lead to."""
+    runs = []
+
+    async def taken_in(batch: list[pb.Event]) -> int:
+        async def work(tx: Tx) -> int:
+            runs.append(batch)
+            return await store.ingest(tx, batch)
+
+        return await db.transact(work)
+
+    taken = await asyncio.gather(*map(taken_in, batches))
+    assert len(runs) == len(batches)
+    return taken
 
 
 async def test_members_count_by_themselves_and_events_of_nobody_too(db: Database) -> None:
@@ -134,24 +153,36 @@ async def test_sequences_have_no_gap_whoever_races(db: Database) -> None:
     members = [f"m_{number}" for number in range(6)]
     everything = [event(chance.choice(members)) for _ in range(150)]
     batches: list[list[pb.Event]] = [chance.sample(everything, 30) for _ in range(20)]
-    runs = []
-
-    async def taken_in(batch: list[pb.Event]) -> int:
-        async def work(tx: Tx) -> int:
-            runs.append(batch)
-            return await store.ingest(tx, batch)
-
-        return await db.transact(work)
-
-    taken = await asyncio.gather(*map(taken_in, batches))
-    # A deadlock would have made one of them run twice.
-    assert len(runs) == len(batches)
+    taken = await _race(db, batches)
     distinct = {one.event_id for batch in batches for one in batch}
     assert sum(taken) == len(distinct)
     numbers = await _sequences(db)
     assert sum(map(len, numbers.values())) == len(distinct)
     for found in numbers.values():
         assert sorted(found) == list(range(1, len(found) + 1))
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_members_are_locked_in_the_order_of_their_ids(db: Database, *, known: bool) -> None:
+    # A batch that waits for its first member holds no later one, in whatever order its events are, and
+    # whether the counters are there already. So no two batches can wait for each other.
+    if known:
+        await ingest(db, event("m_b"))
+        await ingest(db, event("m_a"))
+    holding, may_end = asyncio.Event(), asyncio.Event()
+
+    async def hold(tx: Tx) -> None:
+        await store.ingest(tx, [event("m_a")])
+        holding.set()
+        await may_end.wait()
+
+    holder = asyncio.create_task(db.transact(hold))
+    await holding.wait()
+    both = asyncio.create_task(ingest(db, event("m_b"), event("m_a")))
+    await eventually(lambda: somebody_waits_for_a_lock(db))
+    assert await ingest(db, event("m_b")) == 1
+    may_end.set()
+    await asyncio.gather(holder, both)
 
 
 async def test_numbers_follow_the_order_of_commits(db: Database) -> None:

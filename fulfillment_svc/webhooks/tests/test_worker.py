@@ -118,16 +118,17 @@ async def test_after_the_last_attempt_it_has_failed_and_is_kept(
 async def test_410_disables_the_endpoint_and_ends_what_it_waits_for(
     db: Database, sealer: Sealer, sink: Sink, worker: DeliveriesWorker, clock: MovedClock
 ) -> None:
-    sink.respond = _answering(500, 410)
+    sink.respond = _answering(500, 500, 410)
     endpoint = await register(db, sealer, sink.url)
     await ingest(db, event())
     async with running(worker):
         await eventually(lambda: tried(db, endpoint, 1))
+        clock.move(seconds=6)
+        await eventually(lambda: tried(db, endpoint, 2))
         await ingest(db, event())
-        worker.wake()
-        # The first one waits for its second attempt, which will never be.
+        # The first one would have waited five minutes for its third attempt, which will never be.
         await eventually(lambda: all_are(db, endpoint, "FAILED"))
-    assert len(sink.received) == 2
+    assert len(sink.received) == 3
     assert not await is_active(db, endpoint)
     await ingest(db, event())
     assert len(await deliveries(db, endpoint)) == 2
