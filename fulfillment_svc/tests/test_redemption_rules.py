@@ -33,7 +33,9 @@ PROVIDER = Conduct(idempotent=True, visibility_s=3.0)
 conducts = st.builds(Conduct, idempotent=st.booleans(), visibility_s=st.sampled_from([0.0, 3.0]))
 # What each step can really come back with: only a query does not see an order.
 asked = [Answer.DONE, Answer.REFUSED, Answer.UNKNOWN]
-walks = st.lists(st.tuples(st.sampled_from([*asked, Answer.NOT_SEEN]), st.sampled_from([0.0, 1.0, 9.0])), max_size=40)
+walks = st.lists(
+    st.tuples(st.sampled_from([*asked, Answer.NOT_SEEN]), st.sampled_from([0.0, 1.0, 9.0])), min_size=8, max_size=40
+)
 
 
 def new() -> Redemption:
@@ -84,6 +86,11 @@ def test_every_state_can_be_reached_and_can_end() -> None:
             ends |= onward
             trail.extend(onward)
         assert ends & TERMINAL, f"{state} is a trap"
+
+
+def test_nothing_unknown_leads_anywhere_but_to_unknown() -> None:
+    doubtful = {to for (_, answer), to in EDGES.items() if answer in (Answer.UNKNOWN, Answer.NOT_SEEN)}
+    assert doubtful == {State.UNKNOWN}
 
 
 @given(walks, conducts)

@@ -1,3 +1,5 @@
+"""Rewards and their versions, and the programs' settings."""
+
 from alembic import op
 
 revision = "0001"
@@ -22,9 +24,7 @@ _CONTENT = """
     terms text NOT NULL
 """
 
-
-def upgrade() -> None:
-    op.execute(f"""
+_PROGRAMS = """
 CREATE TABLE programs (
     program_id text PRIMARY KEY,
     version bigint NOT NULL,
@@ -35,7 +35,11 @@ CREATE TABLE catalogs (
     program_id text PRIMARY KEY,
     revision bigint NOT NULL
 );
+COMMENT ON COLUMN programs.settings IS 'rewards.identity.v1.Program';
+COMMENT ON COLUMN catalogs.revision IS 'counts the changes of the program''s rewards';
+"""
 
+_REWARDS = f"""
 CREATE TABLE reward_versions (
     program_id text NOT NULL,
     reward_id text NOT NULL,
@@ -64,13 +68,18 @@ CREATE TABLE rewards (
     CONSTRAINT rewards_prices_paired CHECK (cardinality(price_denominations_minor) = cardinality(price_points)),
     CONSTRAINT rewards_availability_known CHECK (availability IN ('AVAILABLE', 'OUT_OF_STOCK', 'WITHDRAWN'))
 );
+"""
 
-COMMENT ON COLUMN programs.settings IS 'rewards.identity.v1.Program';
-COMMENT ON COLUMN catalogs.revision IS 'counts the changes of the program''s rewards';
-
+_GRANTS = """
 GRANT SELECT, INSERT, UPDATE ON programs, catalogs, rewards TO catalog_runtime;
 GRANT SELECT, INSERT ON reward_versions TO catalog_runtime;
-""")
+"""
+
+
+def upgrade() -> None:
+    op.execute(_PROGRAMS)
+    op.execute(_REWARDS)
+    op.execute(_GRANTS)
 
 
 def downgrade() -> None:

@@ -5,9 +5,7 @@ from alembic import op
 revision = "0002"
 down_revision = "0001"
 
-
-def upgrade() -> None:
-    op.execute("""
+_EVENTS = """
 CREATE TABLE event_sequences (
     program_id text NOT NULL,
     member_id text NOT NULL,
@@ -30,7 +28,9 @@ CREATE TABLE events (
 );
 COMMENT ON COLUMN events.event_id IS 'a UUIDv7, so its order is that of creation';
 COMMENT ON COLUMN events.payload IS 'the exact bytes that are signed and sent';
+"""
 
+_WEBHOOKS = """
 CREATE TABLE webhook_endpoints (
     program_id text NOT NULL,
     endpoint_id uuid NOT NULL,
@@ -67,10 +67,18 @@ COMMENT ON COLUMN webhook_deliveries.due_at IS 'of the next attempt, program''s 
 COMMENT ON COLUMN webhook_deliveries.fencing_token IS 'counts the claims; a write needs the present one';
 CREATE INDEX webhook_deliveries_by_due ON webhook_deliveries (program_id, endpoint_id, due_at)
     WHERE due_at IS NOT NULL;
+"""
 
+_GRANTS = """
 GRANT SELECT, INSERT, UPDATE ON event_sequences, webhook_endpoints, webhook_deliveries TO fulfillment_runtime;
 GRANT SELECT, INSERT ON events TO fulfillment_runtime;
-""")
+"""
+
+
+def upgrade() -> None:
+    op.execute(_EVENTS)
+    op.execute(_WEBHOOKS)
+    op.execute(_GRANTS)
 
 
 def downgrade() -> None:

@@ -85,7 +85,8 @@ async def sink() -> AsyncIterator[Sink]:
 class Canary:
     """Listeners on loopback addresses, all on one port. Whoever connects is counted and cut off."""
 
-    port: int
+    port: int = 0
+    hosts: list[str] = field(default_factory=list)
     connections: int = 0
 
     def count(self, _: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -93,14 +94,22 @@ class Canary:
         writer.close()
 
 
+def _has_ipv6() -> bool:
+    """A machine without IPv6 has nothing there to be connected to."""
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True
+
+
 @pytest.fixture
 async def canary() -> AsyncIterator[Canary]:
-    made = Canary(port=0)
-    servers = []
-    for host in ("127.0.0.1", "127.0.0.2", "127.1.2.3", "::1"):
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        server = await asyncio.start_server(made.count, host, made.port, family=family)
+    made, servers = Canary(), []
+    for host in ("127.0.0.1", "127.0.0.2", "127.1.2.3", *(("::1",) if _has_ipv6() else ())):
+        server = await asyncio.start_server(made.count, host, made.port)
         made.port = server.sockets[0].getsockname()[1]
+        made.hosts.append(f"[{host}]" if ":" in host else host)
         servers.append(server)
     yield made
     for server in servers:
