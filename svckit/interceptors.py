@@ -69,7 +69,7 @@ class Chain(grpc.aio.ServerInterceptor):
         async def answer(request: Message, context: Context) -> Message:
             return await stages(Call(method), request, context)
 
-        return grpc.unary_unary_rpc_method_handler(answer, handler.request_deserializer, handler.response_serializer)
+        return grpc.unary_unary_rpc_method_handler(answer, handler.request_deserializer, _serialize)
 
     def _deadline(self, inner: Answer) -> Answer:
         """Refuses what comes over the limit at once, and ends what runs over its time."""
@@ -90,6 +90,11 @@ class Chain(grpc.aio.ServerInterceptor):
                 self._in_flight -= 1
 
         return answer
+
+
+def _serialize(response: Message) -> bytes:
+    # A map has no order of its own, and a replay must be the first answer byte for byte in every process.
+    return response.SerializeToString(deterministic=True)
 
 
 def _telemetry(inner: Answer) -> Answer:

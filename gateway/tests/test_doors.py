@@ -38,6 +38,7 @@ async def test_nothing_that_a_caller_says_of_itself_is_believed(gate: Gate) -> N
         "x-envoy-original-method": "evil",
         "x-envoy-retry-on": "evil",
         "x-envoy-max-retries": "evil",
+        "x-envoy-anything": "evil",
         "x-forwarded-client-cert": "evil",
         "x-trace-id": "evil",
         "x-request-id": "evil",
@@ -47,6 +48,7 @@ async def test_nothing_that_a_caller_says_of_itself_is_believed(gate: Gate) -> N
         await stub.GetBalance(REQUEST, metadata=(*GOOD, *((name.lower(), text) for name, text in forged.items())))
     for seen in gate.calls("ledger_svc", BALANCE):
         assert "evil" not in str(seen.metadata)
+        assert "x-envoy-internal" not in seen.metadata
         principal = {name: text for name, text in seen.metadata.items() if name.startswith("x-rewards-")}
         assert principal == {
             "x-rewards-kind": "partner",

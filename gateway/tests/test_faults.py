@@ -1,6 +1,7 @@
 """Parts that are down, come back, lie about who they are, or break."""
 
 import asyncio
+import contextlib
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -18,7 +19,7 @@ from gateway.ratelimit.__main__ import SERVICE, declared
 from gateway.ratelimit.buckets import Limiter, OwnBuckets, RedisBuckets
 from gateway.ratelimit.servicer import RateLimitServicer
 from gateway.tests.gate import Gate, Reply, assert_refused, path_of, running, until
-from gateway.tests.upstreams import Answer, Service, listening
+from gateway.tests.upstreams import Answer, Service, listening, refusal
 from svckit import server
 from svckit.config import Config
 from svckit.server import Served
@@ -53,18 +54,49 @@ async def test_a_service_that_comes_back_is_used_at_once(
                 assert (await balance(gate)).status == 200
 
 
+class Wire:
+    """A line to a server that can be cut, and carries again at once."""
+
+    def __init__(self, target: int) -> None:
+        self._target = target
+        self._ends: list[asyncio.StreamWriter] = []
+
+    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there = await asyncio.open_connection("127.0.0.1", self._target)
+        self._ends += [writer, there[1]]
+        await asyncio.gather(self._pump(reader, there[1]), self._pump(there[0], writer))
+
+    def cut(self) -> None:
+        for end in self._ends:
+            end.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+        writer.transport.abort()
+
+
 async def test_a_call_that_was_sent_is_never_sent_again(
     tmp_path: Path, authority: Authority, descriptors: Path
 ) -> None:
-    port, tls, forever = choose_port(), authority.issue("ledger_svc"), asyncio.Event()
+    forever = asyncio.Event()
     ledger = Service({path_of("ledger_svc", BALANCE): Answer(wait=forever.wait)})
-    async with ledger_elsewhere(tmp_path, authority, descriptors, port) as gate:
-        async with listening(ledger, tls, port):
+    async with listening(ledger, authority.issue("ledger_svc")) as target:
+        wire = Wire(target)
+        line = await asyncio.start_server(wire.carry, "127.0.0.1", choose_port())
+        port = line.sockets[0].getsockname()[1]
+        async with ledger_elsewhere(tmp_path, authority, descriptors, port) as gate:
             call = asyncio.create_task(balance(gate))
             await until(lambda: ledger.seen)
-        async with listening(ledger, tls, port):
+            wire.cut()
             assert_refused(await call, 503, 9002, "UNAVAILABLE")
-        assert len(ledger.seen) == 1
+            unavailable = refusal(14, "Not now.", "UNAVAILABLE")
+            ledger.answers[path_of("ledger_svc", BALANCE)] = unavailable
+            assert_refused(await balance(gate), 503, 9002, "UNAVAILABLE")
+        line.close()
+        await line.wait_closed()
+    assert len(ledger.seen) == 2
 
 
 async def test_a_service_with_another_name_is_not_believed(

@@ -95,6 +95,18 @@ async def test_a_refusal_consumes_nothing(shared: RedisBuckets) -> None:
     assert after.backlog_s <= before.backlog_s
 
 
+async def test_a_refusal_of_either_count_consumes_nothing_of_the_other(shared: RedisBuckets) -> None:
+    own = OwnBuckets()
+    limiter = Limiter(own, shared)
+    await shared.take("k", SLOW, 100)
+    assert await allowed(limiter, 60) in near(0)
+    await shared._redis.flushall()
+    # Redis refused them, so they do not count here either.
+    assert own.take("k", SLOW, 90).allowed
+    assert await allowed(limiter, 60) in near(10)
+    assert (await shared.take("k", SLOW, 80)).allowed
+
+
 async def test_without_redis_a_limiter_holds_the_limit_alone() -> None:
     assert await allowed(Limiter(OwnBuckets(), RedisBuckets(NOWHERE)), 300) in near(100)
 

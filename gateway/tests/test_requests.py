@@ -133,6 +133,7 @@ async def test_a_field_that_is_not_right_is_named(gate: Gate, body: str, field: 
         b'{"name": "\xc0\xaf"}',
         b'{"name": "\xed\xa0\x80"}',
         b'{"\xff": 1}',
+        '{"\\ud800": 1}',
         b"\xff\xfe{\x00}\x00",
         "[" * 100_000,
         '{"nested":' * 40 + "{}" + "}" * 40,
@@ -142,6 +143,7 @@ async def test_a_field_that_is_not_right_is_named(gate: Gate, body: str, field: 
 async def test_what_is_not_json_is_refused(gate: Gate, body: str | bytes) -> None:
     reply = await sent(gate, body)
     violations(reply)
+    assert reply.json["ExceptionMessage"].startswith("The body is not valid JSON.")
     assert len(reply.body) < 5_000
     assert gate.services["probe_svc"].seen == []
 
