@@ -166,6 +166,13 @@ async def test_a_list_is_paged_newest_first(harness: Harness) -> None:
     assert await reason(harness.stub.ListRedemptions(forged, metadata=metadata)) == "INVALID_REQUEST"
 
 
+async def test_the_workers_go_on_with_the_trace_of_the_request(harness: Harness) -> None:
+    tenant, trace = await harness.tenant(), f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-01"
+    metadata = (*headers(partner(tenant.program_id, "redemptions:write"), "k"), ("traceparent", trace))
+    await harness.stub.CreateRedemption(request(), metadata=metadata)
+    assert await harness.execute("SELECT traceparent FROM redemptions") == [(trace,)]
+
+
 async def test_nothing_about_the_recipient_or_a_code_is_logged(
     harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -193,6 +193,21 @@ async def test_a_hold_that_somebody_else_ended_waits_for_a_person(harness: Harne
     assert await room.saga.work() == 1, "a worker still picks it up (R7)"
 
 
+async def test_a_worker_that_was_overtaken_writes_nothing(harness: Harness, caplog: pytest.LogCaptureFixture) -> None:
+    tenant, recipient = await harness.tenant(), address()
+    await harness.provider.fault("slow", next=1, delayMs=60_000)
+    created = await harness.create(tenant, "k", recipient=recipient)
+    slow = asyncio.create_task((await harness.assemble()).saga.work())
+    while not await harness.provider.journal(created.redemption_id):
+        assert not slow.done()
+    await harness.finish(await harness.assemble())
+    with caplog.at_level("INFO"):
+        assert await slow == 1
+    assert "lease lost" in caplog.messages
+    assert await harness.check(tenant, FULL, FUNDED) == "FULFILLED"
+    assert len(harness.mailbox.mails(recipient.email)) == 1
+
+
 async def test_many_workers_end_everything_once(harness: Harness) -> None:
     tenant = await harness.tenant(points=20_000)
     for fault in ("reject", "error_after_accept", "slow", "unavailable", "malformed_body"):

@@ -52,8 +52,6 @@ def _identity() -> dict[str, Any]:
     ]
     return {
         "use_remote_address": True,
-        # Nobody is internal by address: loopback and private networks get no more than the internet.
-        "internal_address_config": {"cidr_ranges": [{"address_prefix": "255.255.255.255", "prefix_len": 32}]},
         "early_header_mutation_extensions": [
             {"name": "nothing_of_ours", "typed_config": {"@type": _EARLY, "mutations": removed}}
         ],
@@ -77,8 +75,9 @@ def _hardening() -> dict[str, Any]:
             "idle_timeout": "300s",
         },
         "http2_protocol_options": {
-            "max_concurrent_streams": 128,
-            "initial_stream_window_size": 64 << 10,
-            "initial_connection_window_size": 1 << 20,
+            "max_concurrent_streams": 100,
+            # Over HTTP/2 this, and not the connection's limit, is how much of a body the filters may hold.
+            "initial_stream_window_size": BUFFER_BYTES,
+            "initial_connection_window_size": BUFFER_BYTES,
         },
     }

@@ -24,6 +24,8 @@ def local_replies() -> dict[str, Any]:
     grpc = _all(_is_grpc(), _unknown_to_lua("rest"))
     too_large = _envelope("PAYLOAD_TOO_LARGE", "The headers are over 16 KB.", status=431)
     not_http = _envelope("INVALID_REQUEST", "The request is not valid HTTP.")
+    overloaded = _envelope("UNAVAILABLE", _UNAVAILABLE)
+    overloaded["headers_to_add"].append(_if_absent("retry-after", "1"))
     broken = _envelope("INTERNAL", "Something went wrong on our side.", trace_id="%REQ(X-TRACE-ID)%")
     return {
         "mappers": [
@@ -31,7 +33,7 @@ def local_replies() -> dict[str, Any]:
             {**_text("%LOCAL_REPLY_BODY%"), "filter": grpc},
             {**too_large, "filter": _all(early, _status("EQ", 431))},
             {**broken, "filter": _status("EQ", 500)},
-            {**_envelope("UNAVAILABLE", _UNAVAILABLE), "filter": _all(early, _status("GE", 500))},
+            {**overloaded, "filter": _all(early, _status("GE", 500))},
             {**not_http, "filter": _all(early, _status("GE", 400))},
         ]
     }

@@ -12,7 +12,10 @@ from gateway.envoy.script import bundle
 from gateway.envoy.settings import GatewaySettings
 from gateway.envoy.surface import load, published
 
+_CONNECTIONS: Final = "envoy.resource_monitors.global_downstream_max_connections"
+_HEAP: Final = "envoy.resource_monitors.fixed_heap"
 _CONNECTIONS_MAX: Final = 10_000
+_HEAP_MAX_BYTES: Final = 1 << 30
 
 
 def render(settings: GatewaySettings) -> str:
@@ -42,11 +45,24 @@ def _runtime(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _overload_manager() -> dict[str, Any]:
-    package = "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3"
-    kind = f"{package}.DownstreamConnectionsConfig"
-    monitor = {"@type": kind, "max_active_downstream_connections": _CONNECTIONS_MAX}
+    """Bounds on what callers can make Envoy hold: connections, and memory for the bodies that filters wait for."""
+    connections = {"max_active_downstream_connections": _CONNECTIONS_MAX}
+    heap = {"max_heap_size_bytes": _HEAP_MAX_BYTES}
     return {
+        "refresh_interval": "0.25s",
         "resource_monitors": [
-            {"name": "envoy.resource_monitors.global_downstream_max_connections", "typed_config": monitor}
-        ]
+            _monitor(_CONNECTIONS, "downstream_connections.v3.DownstreamConnections", connections),
+            _monitor(_HEAP, "fixed_heap.v3.FixedHeap", heap),
+        ],
+        "actions": [_action("shrink_heap", 0.9), _action("stop_accepting_requests", 0.95)],
     }
+
+
+def _monitor(name: str, message: str, config: dict[str, Any]) -> dict[str, Any]:
+    kind = f"type.googleapis.com/envoy.extensions.resource_monitors.{message}Config"
+    return {"name": name, "typed_config": {"@type": kind, **config}}
+
+
+def _action(name: str, share: float) -> dict[str, Any]:
+    trigger = {"name": _HEAP, "threshold": {"value": share}}
+    return {"name": f"envoy.overload_actions.{name}", "triggers": [trigger]}

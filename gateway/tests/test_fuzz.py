@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateway.tests import gate as gates
-from gateway.tests.gate import Gate
+from gateway.tests.gate import ECHO, Gate
 from gateway.tests.upstreams import Answer
 
-ECHO = "ProbeService/Echo"
 NAMES = ("name", "points", "count", "amount", "active", "colour", "inner", "inners", "nested", "attributes")
 WRONG = ("point", "Points", "many_points", "inner.points", "", "x", "é", "a\\b", '"')
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=8)

@@ -15,7 +15,7 @@ APPEND_ONLY = {
     "identity_svc": ("audit",),
     "ledger_svc": ("entries", "lot_uses", "events", "rules"),
     "catalog_svc": ("reward_versions",),
-    "fulfillment_svc": (),
+    "fulfillment_svc": ("redemption_edges", "events"),
 }
 
 COLUMNS = """

@@ -99,9 +99,7 @@ local function check_body(handle, route)
   local headers = handle:headers()
   local may_read = route.raw or is_json(headers)
   local named = headers:get("content-type")
-  if tonumber(headers:get("content-length") or 0) > BODY_MAX_BYTES then
-    return refusal.send(handle, "PAYLOAD_TOO_LARGE", "The body is over 1 MiB.")
-  end
+  -- Read first, also what is too long: many clients lose an answer that comes while they still send.
   local buffer = handle:body(true)
   local size = buffer:length()
   if size > BODY_MAX_BYTES then return refusal.send(handle, "PAYLOAD_TOO_LARGE", "The body is over 1 MiB.") end
@@ -146,7 +144,6 @@ function request.receive(handle)
   if headers_size(headers) > HEADERS_MAX_BYTES then
     return refusal.send(handle, "PAYLOAD_TOO_LARGE", "The headers are over 16 KB.", nil, nil, 431)
   end
-  if headers:get("upgrade") then return refusal.invalid(handle, "There is nothing to upgrade to.", {}) end
   local methods, segments
   if is_published(path) then methods, segments = router.find(path) end
   if not methods then
