@@ -9,11 +9,11 @@ import hashlib
 import importlib.metadata
 import shutil
 import site
+import subprocess
 import sys
 from pathlib import Path
 
 import grpc_tools
-from grpc_tools import protoc
 
 HERE = Path(__file__).parent.resolve()
 GEN = HERE / "gen"
@@ -68,8 +68,11 @@ def run_protoc() -> None:
         ],
     ]
     for output in outputs:
-        if protoc.main(["protoc", *common, *output]) != 0:
-            sys.exit("protoc failed")
+        # Its chatter is shown only where it failed: among it is a warning about an import that Envoy needs.
+        command = [sys.executable, "-m", "grpc_tools.protoc", *common, *output]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"protoc failed\n{done.stderr}")
 
 
 def _varint_prefixed(data: bytes) -> bytes:

@@ -187,7 +187,8 @@ def gatekeeper(seen: Seen) -> Answer:
     http = authz_pb2.CheckRequest.FromString(seen.request).attributes.request.http
     token = http.headers.get("authorization", "").removeprefix("Bearer ")
     if token in DENIALS:
-        return Answer([denial(*DENIALS[token])])
+        native = "x-envoy-original-path" not in http.headers
+        return Answer([denial(*DENIALS[token], native=native)])
     response = authz_pb2.CheckResponse()
     response.ok_response.SetInParent()
     partner = {"kind": "partner", "program": "acme", "credential": token, "scopes": "a b"}
@@ -206,12 +207,15 @@ DENIALS = {
 }
 
 
-def denial(status: int, code: int, reason: str, message: str) -> authz_pb2.CheckResponse:
+def denial(status: int, code: int, reason: str, message: str, *, native: bool) -> authz_pb2.CheckResponse:
+    """JSON as the transcoder prints it; for native gRPC the words alone."""
     response = authz_pb2.CheckResponse()
     response.status.code = code
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason, "domain": "rewards-mesh"}
     response.denied_response.status.code = status
-    response.denied_response.body = json.dumps({"code": code, "message": message, "details": [info]})
+    response.denied_response.body = (
+        message if native else json.dumps({"code": code, "message": message, "details": [info]})
+    )
     return response
 
 

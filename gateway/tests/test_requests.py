@@ -85,6 +85,18 @@ async def test_a_field_that_is_not_right_is_named(gate: Gate, body: str, field: 
     assert gate.services["probe_svc"].seen == []
 
 
+async def test_the_message_says_what_the_violations_say(gate: Gate) -> None:
+    reply = await sent(gate, '{"pints": 5, "points": 1.5}')
+    assert reply.json["ExceptionMessage"] == (
+        "The request is not valid. pints is not a field of this request; "
+        "points must be an integer, without fraction or exponent."
+    )
+    assert violations(reply) == {
+        "pints": "is not a field of this request",
+        "points": "must be an integer, without fraction or exponent",
+    }
+
+
 @pytest.mark.parametrize(
     "body",
     [

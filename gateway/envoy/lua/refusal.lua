@@ -13,11 +13,13 @@ local TYPE = '{"@type":"type.googleapis.com/'
 function refusal.send(handle, reason, message, violations, headers, status)
   local fields = {}
   for index, violation in ipairs(violations or {}) do
-    fields[index] = '{"field":' .. json.quote(violation.field) .. ',"description":' .. json.quote(violation.description) .. "}"
+    local field, description = json.quote(violation.field), json.quote(violation.description)
+    fields[index] = '{"field":' .. field .. ',"description":' .. description .. "}"
   end
   local details = TYPE .. 'google.rpc.ErrorInfo","reason":"' .. reason .. '"}'
   if #fields > 0 then
-    details = details .. "," .. TYPE .. 'google.rpc.BadRequest","fieldViolations":[' .. table.concat(fields, ",") .. "]}"
+    local listed = table.concat(fields, ",")
+    details = details .. "," .. TYPE .. 'google.rpc.BadRequest","fieldViolations":[' .. listed .. "]}"
   end
   local answer = headers or {}
   answer[":status"] = tostring(status or tables.reasons[reason].status)
@@ -27,11 +29,12 @@ end
 
 -- INVALID_REQUEST, with a message that says the same as its violations.
 function refusal.invalid(handle, message, violations)
-  local texts = { message }
-  for _, violation in ipairs(violations) do
-    texts[#texts + 1] = (violation.field ~= "" and violation.field .. " " or "It ") .. violation.description
+  local texts = {}
+  for index, violation in ipairs(violations) do
+    texts[index] = (violation.field ~= "" and violation.field or "It") .. " " .. violation.description
   end
-  refusal.send(handle, "INVALID_REQUEST", table.concat(texts, " "), violations)
+  if #texts > 0 then message = message .. " " .. table.concat(texts, "; ") .. "." end
+  refusal.send(handle, "INVALID_REQUEST", message, violations)
 end
 
 return refusal

@@ -15,7 +15,9 @@ local HEADERS_MAX_BYTES = 16384
 local function remember(handle, key, value) handle:streamInfo():dynamicMetadata():set(STATE, key, value) end
 
 -- A native gRPC call; gRPC-Web is none.
-local function is_grpc(content_type) return content_type == "application/grpc" or content_type:find("^application/grpc[+;]") end
+local function is_grpc(content_type)
+  return content_type == "application/grpc" or content_type:find("^application/grpc%+") ~= nil
+end
 
 local function is_published(path)
   for _, prefix in ipairs(tables.roots) do
@@ -107,7 +109,8 @@ local function check_body(handle, route)
     return size == 0 or refusal.invalid(handle, "This request takes no body.", {})
   end
   if not may_read and (size > 0 or named) then
-    return refusal.send(handle, "UNSUPPORTED_MEDIA_TYPE", "The body must be application/json, in UTF-8 and without encoding.")
+    local message = "The body must be application/json, in UTF-8 and without encoding."
+    return refusal.send(handle, "UNSUPPORTED_MEDIA_TYPE", message)
   end
   if route.raw then return true end
   if size == 0 then
@@ -140,7 +143,9 @@ function request.receive(handle)
   remember(handle, "route", "unknown")
   remember(handle, "family", path:find("^/oauth/") and "oauth" or "v1")
   if method == "HEAD" then remember(handle, "head", true) end
-  if is_grpc(content_type) then remember(handle, "typed_as_grpc", is_published(path) and "415" or "404") end
+  if content_type:find("^application/grpc") then
+    remember(handle, "typed_as_grpc", is_published(path) and "415" or "404")
+  end
   if headers_size(headers) > HEADERS_MAX_BYTES then
     return refusal.send(handle, "PAYLOAD_TOO_LARGE", "The headers are over 16 KB.", nil, nil, 431)
   end
@@ -155,7 +160,8 @@ function request.receive(handle)
   remember(handle, "number", (route or any).number)
   remember(handle, "family", (route or any).family)
   if not route then
-    return refusal.send(handle, "METHOD_NOT_ALLOWED", "This path takes " .. allowed(methods) .. ".", nil, { allow = allowed(methods) })
+    local names = allowed(methods)
+    return refusal.send(handle, "METHOD_NOT_ALLOWED", "This path takes " .. names .. ".", nil, { allow = names })
   end
   check(handle, route, segments, query)
 end

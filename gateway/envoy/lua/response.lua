@@ -44,7 +44,8 @@ local function violations(raw)
   local listed = {}
   for index, item in ipairs(json.children(raw)) do
     local violation = json.children(item)
-    listed[index] = '{"field":' .. (violation.field or '""') .. ',"description":' .. (violation.description or '""') .. "}"
+    local field, description = violation.field or '""', violation.description or '""'
+    listed[index] = '{"field":' .. field .. ',"description":' .. description .. "}"
   end
   return '"fieldViolations":[' .. table.concat(listed, ",") .. "]"
 end
@@ -126,20 +127,6 @@ local function finish_failure(headers, family, found)
   end
 end
 
--- A native gRPC caller gets a status and no envelope. The gatekeeper's denial is JSON for them too, and of its
--- HTTP status Envoy has made a code that may be another one.
-local function unwrap_grpc_denial(headers)
-  local sent = headers:get("grpc-message")
-  if not sent or not sent:find("^{") then return end
-  local denial = json.children((sent:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)))
-  local message = json.text(denial.message)
-  if not message then return end
-  headers:replace("grpc-message", (message:gsub("[^ -$&-~]", function(character)
-    return ("%%%02X"):format(character:byte())
-  end)))
-  if tonumber(denial.code) then headers:replace("grpc-status", denial.code) end
-end
-
 local function not_modified(handle)
   handle:body(true):setBytes("")
   local headers = handle:headers()
@@ -151,7 +138,7 @@ function response.answer(handle)
   local state = handle:streamInfo():dynamicMetadata():get(STATE)
   local headers = handle:headers()
   if not state then return end -- health check, preflight, or refused before any filter: already in its form
-  if not state.rest then return unwrap_grpc_denial(headers) end
+  if not state.rest then return end -- native gRPC: a status, and no envelope
   local status, family = headers:get(":status"), state.family
   if (headers:get("content-type") or ""):find("^application/grpc") then
     -- Envoy takes a content type of gRPC at its word, also on a REST path, where it is just a wrong one. Else it is
