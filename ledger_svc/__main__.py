@@ -20,6 +20,7 @@ from rewards.ledger.v1 import (
 
 from ledger_svc.earning.servicer import EarningRulesServicer
 from ledger_svc.journal.directory import MemberDirectoryServicer
+from ledger_svc.journal.engine import Journal
 from ledger_svc.journal.funding import FundingServicer
 from ledger_svc.journal.holds import JournalServicer
 from ledger_svc.servicer import PointsServicer
@@ -36,7 +37,7 @@ from svckit.workers import Worker
 
 def served(db: Database, fingerprint_key: bytes) -> list[Served]:
     """Every servicer of the ledger on `db`."""
-    parts = (db, Idempotency(db, keys, fingerprint_key), system_clock)
+    parts = (db, Journal(db), Idempotency(db, keys, fingerprint_key), system_clock)
     return [
         Served(
             points_pb2.DESCRIPTOR.services_by_name["PointsService"],

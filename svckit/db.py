@@ -66,6 +66,8 @@ class Database:
 
     async def _attempt(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
         async with self._engine.connect() as tx:
+            # Told here, because SQLAlchemy does not see what `work` sends on the driver's own connection.
+            await tx.begin()
             result = await work(tx)
             try:
                 await tx.commit()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from ledger_svc.journal.account import MAX_AMOUNT
+from ledger_svc.journal.values import MAX_AMOUNT
 from svckit.errors import Reason, Refused
 
 

@@ -10,10 +10,9 @@ from rewards.ledger.v1.earning_pb2_grpc import EarningRulesServiceServicer
 
 from ledger_svc.earning import store
 from ledger_svc.earning.rules import Award, Rule, awards
-from ledger_svc.journal import store as journal
 from ledger_svc.journal import wire
-from ledger_svc.journal.account import Category, Draft, Kind
-from ledger_svc.journal.servicer import tell
+from ledger_svc.journal.book import Event, Posted
+from ledger_svc.journal.postings import Earn, or_refusal
 from ledger_svc.parts import Rpcs
 from ledger_svc.tables import programs
 from svckit import money
@@ -29,24 +28,24 @@ class EarningRpcs(Rpcs):
         self, request: pb.InsertTransactionDataRequest, context: Any
     ) -> pb.InsertTransactionDataResponse:
         """Records an event and awards what the program's rules give for it."""
-
-        async def work(tx: Tx) -> pb.InsertTransactionDataResponse:
-            program, now = await self.program(tx)
-            await journal.require_active(tx, program.program_id, request.member_id)
+        program, now = await self.program()
+        key = wire.member_key(program, request.member_id, request.asset)
+        async with self.db.read() as tx:
             rules = await store.rules_in_force(tx, program.program_id)
-            given = awards(rules, request.type, _amount(program, request))
-            event = _event(program, request, now, sum(award.points for award in given))
-            await store.record_event(tx, event)
-            key = wire.member_key(program, request.member_id, request.asset)
-            account = await journal.lock(tx, key, now)
-            if event.points:
-                draft = Draft(event.transaction_id, Kind.EARN, Category.SPEND, now, effective_at=event.occurred_at)
-                entry = account.credit(draft, event.points)
-                await tell(tx, "points.earned", account, entry, event.points)
-            await journal.write(tx, account)
-            return _response(event, account.posted, given)
+        amount = _amount(program, request)
+        given: list[Award] = []
 
-        return await self.idempotency.once(request, pb.InsertTransactionDataResponse, work)
+        def earned() -> Earn:
+            given.extend(awards(rules, request.type, amount))
+            return Earn(key, now, _event(program, request, now, sum(award.points for award in given)))
+
+        return await self.post(
+            request,
+            program,
+            or_refusal(earned),
+            pb.InsertTransactionDataResponse,
+            lambda posted: _response(posted, given),
+        )
 
 
 class EarningRulesServicer(EarningRulesServiceServicer):
@@ -79,12 +78,11 @@ def _amount(program: Program, request: pb.InsertTransactionDataRequest) -> Fract
     return Fraction(amount_minor, 10 ** money.exponent(currency))
 
 
-def _event(program: Program, request: pb.InsertTransactionDataRequest, now: datetime, points: int) -> store.Event:
+def _event(program: Program, request: pb.InsertTransactionDataRequest, now: datetime, points: int) -> Event:
     transaction_id = new_id()
     currency = request.currency or program.currency
     has_amount = request.HasField("amount")
-    return store.Event(
-        program_id=program.program_id,
+    return Event(
         event_id=request.event_id or str(transaction_id),
         transaction_id=transaction_id,
         member_id=request.member_id,
@@ -97,11 +95,11 @@ def _event(program: Program, request: pb.InsertTransactionDataRequest, now: date
     )
 
 
-def _response(event: store.Event, balance: int, given: list[Award]) -> pb.InsertTransactionDataResponse:
+def _response(posted: Posted, given: list[Award]) -> pb.InsertTransactionDataResponse:
     return pb.InsertTransactionDataResponse(
-        transaction_id=str(event.transaction_id),
-        points_awarded=event.points,
-        balance=balance,
+        transaction_id=str(posted.transaction_id),
+        points_awarded=posted.amount,
+        balance=posted.balance,
         awards=[
             pb.Award(
                 rule_id=award.rule_id,

@@ -1,31 +1,12 @@
-"""SQL of rules and events."""
-
-from datetime import datetime
-from typing import NamedTuple
-from uuid import UUID
+"""SQL of rules."""
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from ledger_svc.earning.rules import Rule
-from ledger_svc.tables import events, rules
+from ledger_svc.tables import rules
 from svckit.db import Tx
 from svckit.errors import Reason, Refused
-
-
-class Event(NamedTuple):
-    """An event as it is kept. `event_id` is the partner's, or the transaction's id."""
-
-    program_id: str
-    event_id: str
-    transaction_id: UUID
-    member_id: str
-    type: str
-    amount_minor: int | None
-    currency: str
-    occurred_at: datetime
-    received_at: datetime
-    points: int
 
 
 async def rules_in_force(tx: Tx, program_id: str) -> list[Rule]:
@@ -53,10 +34,3 @@ async def put_rule(tx: Tx, program_id: str, rule: Rule) -> None:
     ).one()
     if Rule(**{name: getattr(stored, name) for name in names}) != rule:
         raise Refused(Reason.CONFLICT, "This version of the rule exists and is another one.")
-
-
-async def record_event(tx: Tx, event: Event) -> None:
-    """Keeps an event. Raises CONFLICT if the program has one with this id."""
-    result = await tx.execute(insert(events).values(event._asdict()).on_conflict_do_nothing())
-    if result.rowcount == 0:
-        raise Refused(Reason.CONFLICT, "An event with this eventId was recorded before.")

@@ -4,128 +4,47 @@ Every method checks first and changes afterwards, so a refusal leaves the accoun
 written accumulates in `changes`; the store writes it in one go.
 """
 
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from enum import IntEnum
-from typing import Final
+import bisect
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from rewards.errors.v1.errors_pb2 import Shortfall
 
+from ledger_svc.journal.values import (
+    MAX_AMOUNT,
+    TICK,
+    Category,
+    Draft,
+    Entry,
+    Key,
+    Kind,
+    Lot,
+    LotsMissing,
+    Order,
+    Owner,
+    Use,
+    split,
+)
 from svckit.clock import new_id
 from svckit.errors import Reason, Refused
-
-MAX_AMOUNT: Final = 2**53
-TICK: Final = timedelta(microseconds=1)
-
-
-class Kind(IntEnum):
-    """What kind of movement an entry is; the numbers are `rewards.ledger.v1.Transaction.Kind`."""
-
-    EARN = 1
-    REDEEM = 2
-    REVERSE = 3
-    EXPIRE = 4
-    ADJUST = 5
-    TRANSFER = 6
-    CAPTURE = 7
-    FUND = 8
-    SETTLE = 9
-
-
-class Category(IntEnum):
-    """How statements group an entry; the numbers are `rewards.ledger.v1.Category`."""
-
-    BONUS = 1
-    SPEND = 2
-    REDEEM = 3
-    PARTNER = 4
-    PURCHASED = 5
-    EXPIRED = 6
-    ADJUST = 7
-
-
-class Owner(IntEnum):
-    """Whose account it is."""
-
-    MEMBER = 1
-    FUNDING = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """What names an account: the member's id or the funding's currency, and the asset."""
-
-    program_id: str
-    owner_kind: Owner
-    owner: str
-    asset: str
-
-
-@dataclass(frozen=True, slots=True)
-class Lot:
-    """Points that came in together. `expires_at` is exclusive; None is never."""
-
-    lot_id: UUID
-    earned_at: datetime
-    expires_at: datetime | None
-    original: int
-    remaining: int
-
-    def expired(self, at: datetime) -> bool:
-        """True if its points have run out at `at` (G3)."""
-        return self.expires_at is not None and self.expires_at <= at
-
-    def order(self) -> tuple[bool, datetime, datetime, UUID]:
-        """The total order of burning: first to expire first, never last, then earlier earned, then id (G2)."""
-        return (self.expires_at is None, self.expires_at or self.earned_at, self.earned_at, self.lot_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One movement on one account; its counter-entry is implied by the kind."""
-
-    transaction_id: UUID
-    kind: Kind
-    category: Category
-    amount: int
-    balance_after: int
-    version: int
-    recorded_at: datetime
-    effective_at: datetime
-    reverses: UUID | None = None
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Use:
-    """What a transaction or hold drew from a lot; negative where a reversal or a part capture gave it back."""
-
-    lot_id: UUID
-    amount: int
 
 
 @dataclass(slots=True)
 class Changes:
-    """What is to be written: entries and lot uses are added, lots are stored as they are now."""
+    """What is to be written: entries, uses and new lots are added, changed lots are stored as they are now."""
 
     entries: list[Entry] = field(default_factory=list)
     uses: dict[UUID, list[Use]] = field(default_factory=dict)
     lots: dict[UUID, Lot] = field(default_factory=dict)
-    new_lots: set[UUID] = field(default_factory=set)
+    new_lots: list[Lot] = field(default_factory=list)
+    held: bool = False
 
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """A posting as asked for. `recorded_at` may be moved on so that it is unique on its account."""
-
-    transaction_id: UUID
-    kind: Kind
-    category: Category
-    at: datetime
-    effective_at: datetime | None = None
-    reverses: UUID | None = None
-    reason: str = ""
+    @property
+    def any(self) -> bool:
+        """True if there is anything to write."""
+        return bool(self.entries or self.lots or self.new_lots or self.held)
 
 
 @dataclass(slots=True)
@@ -134,6 +53,8 @@ class Account:
 
     Held points are taken out of their lots and kept by the hold, which freezes them there (G5). `lots`
     are the open ones, and those that a reversal or a hold names, in burn order. Funding has no lots.
+    Where only the first lots were loaded, `horizon` is the place of the last of them: whoever needs to look
+    beyond raises LotsMissing.
     """
 
     key: Key
@@ -143,12 +64,20 @@ class Account:
     version: int = 0
     last_at: datetime | None = None
     lots: list[Lot] = field(default_factory=list)
+    horizon: Order | None = None
     changes: Changes = field(default_factory=Changes)
 
     @property
     def has_lots(self) -> bool:
         """True for points; money that was paid in does not run out."""
         return self.key.owner_kind is Owner.MEMBER
+
+    def know(self, lots: Iterable[Lot]) -> None:
+        """Adds lots that a reversal or a hold names, unless they are there."""
+        known = {lot.lot_id for lot in self.lots}
+        for lot in lots:
+            if lot.lot_id not in known:
+                bisect.insort(self.lots, lot, key=Lot.order)
 
     def balance(self, at: datetime) -> int:
         """Posted less what has run out at `at`, whether that is posted yet or not (G3)."""
@@ -160,11 +89,13 @@ class Account:
 
     def sweep(self, at: datetime) -> None:
         """Posts the expiry of every open lot that has run out. Closing the lot makes it once only."""
+        if self.horizon is not None and not self.horizon[0] and self.horizon[1] <= at:
+            raise LotsMissing
         for lot in [lot for lot in self.lots if lot.remaining and lot.expired(at)]:
             draft = Draft(new_id(), Kind.EXPIRE, Category.EXPIRED, at, effective_at=lot.expires_at)
             self._post(draft, -lot.remaining)
             self.changes.uses[draft.transaction_id] = [Use(lot.lot_id, lot.remaining)]
-            self._store(replace(lot, remaining=0))
+            self._set(lot, 0)
 
     def credit(self, draft: Draft, amount: int, expires_at: datetime | None = None) -> Entry:
         """Adds a new lot. A debt is filled first (G11). Raises AMOUNT_OUT_OF_RANGE over 2^53."""
@@ -174,8 +105,8 @@ class Account:
         entry = self._post(draft, amount)
         if self.has_lots:
             lot = Lot(draft.transaction_id, entry.recorded_at, expires_at, amount, max(0, amount - debt))
-            self.changes.new_lots.add(lot.lot_id)
-            self._store(lot)
+            self.changes.new_lots.append(lot)
+            bisect.insort(self.lots, lot, key=Lot.order)
         return entry
 
     def debit(self, draft: Draft, amount: int) -> Entry:
@@ -188,12 +119,14 @@ class Account:
         """Sets `amount` aside and gives what was frozen in which lot. Refuses as `debit` does."""
         uses = self._draw(at, amount)
         self.held += amount
+        self.changes.held = True
         return uses
 
     def capture(self, draft: Draft, held: list[Use], amount: int, total: int) -> Entry:
         """Posts `amount` of a hold of `total` and gives the rest back to its lots."""
         self.held -= total
-        _, rest = _split(held, amount)
+        self.changes.held = True
+        _, rest = split(held, amount)
         self.give_back(rest)
         self.changes.uses[draft.transaction_id] = [Use(use.lot_id, -use.amount) for use in rest]
         return self._post(draft, -amount)
@@ -201,6 +134,7 @@ class Account:
     def release(self, held: list[Use], total: int) -> None:
         """Ends a hold: everything goes back to its lots; what has run out meanwhile expires there."""
         self.held -= total
+        self.changes.held = True
         self.give_back(held)
 
     def reverse(self, draft: Draft, uses: list[Use], amount: int) -> tuple[Entry, int]:
@@ -210,7 +144,7 @@ class Account:
         of it had run out meanwhile and so expired at once.
         """
         entry = self._post(draft, amount)
-        _, back = _split(uses, sum(use.amount for use in uses) - amount)
+        _, back = split(uses, sum(use.amount for use in uses) - amount)
         self.changes.uses[draft.transaction_id] = [Use(use.lot_id, -use.amount) for use in back]
         before = self.posted
         self.give_back(back)
@@ -222,7 +156,7 @@ class Account:
         known = {lot.lot_id: lot for lot in self.lots}
         for use in uses:
             lot = known[use.lot_id]
-            self._store(replace(lot, remaining=lot.remaining + use.amount))
+            self._set(lot, lot.remaining + use.amount)
 
     def _draw(self, at: datetime, amount: int) -> list[Use]:
         available = self.available(at)
@@ -235,12 +169,18 @@ class Account:
         if not self.has_lots:
             return []
         uses, left = [], amount
-        for lot in [lot for lot in self.lots if not lot.expired(at)]:
-            taken = min(left, lot.remaining)
+        for lot in self.lots:
+            taken = 0 if lot.expired(at) else min(left, lot.remaining)
+            if taken and self.horizon is not None and lot.order() > self.horizon:
+                raise LotsMissing
             if taken:
                 uses.append(Use(lot.lot_id, taken))
-                self._store(replace(lot, remaining=lot.remaining - taken))
+                self._set(lot, lot.remaining - taken)
                 left -= taken
+                if not left:
+                    break
+        if left and self.horizon is not None:
+            raise LotsMissing
         if left:
             # Checked and taken on the same lots under the same lock, so this is a fault of ours (G13).
             raise AssertionError("the lots do not add up to the balance")
@@ -267,20 +207,6 @@ class Account:
         self.changes.entries.append(entry)
         return entry
 
-    def _store(self, lot: Lot) -> None:
+    def _set(self, lot: Lot, remaining: int) -> None:
+        lot.remaining = remaining
         self.changes.lots[lot.lot_id] = lot
-        self.lots = sorted((*(x for x in self.lots if x.lot_id != lot.lot_id), lot), key=Lot.order)
-
-
-def _split(uses: list[Use], first: int) -> tuple[list[Use], list[Use]]:
-    """The first `first` points of `uses`, in their order, and the rest."""
-    head: list[Use] = []
-    tail: list[Use] = []
-    for use in uses:
-        taken = min(first, use.amount)
-        first -= taken
-        if taken:
-            head.append(Use(use.lot_id, taken))
-        if use.amount > taken:
-            tail.append(Use(use.lot_id, use.amount - taken))
-    return head, tail

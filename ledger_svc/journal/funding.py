@@ -5,12 +5,11 @@ from typing import Any
 from rewards.ledger.v1 import funding_pb2 as pb
 from rewards.ledger.v1.funding_pb2_grpc import FundingServiceServicer
 
-from ledger_svc.journal import store, wire
-from ledger_svc.journal.account import Category, Draft, Kind
+from ledger_svc.journal import replies, store, wire
+from ledger_svc.journal.postings import Credit
+from ledger_svc.journal.values import Category, Kind
 from ledger_svc.parts import Rpcs
 from svckit import call, money
-from svckit.clock import new_id
-from svckit.db import Tx
 from svckit.errors import Reason, Refused
 
 
@@ -35,17 +34,13 @@ class FundingServicer(Rpcs, FundingServiceServicer):
 
     async def CreateDeposit(self, request: pb.CreateDepositRequest, context: Any) -> pb.CreateDepositResponse:
         """Puts sandbox money in."""
-
-        async def work(tx: Tx) -> pb.CreateDepositResponse:
-            program, now = await self.program(tx)
-            if not program.sandbox:
-                raise Refused(Reason.PERMISSION_DENIED, "A live program is funded by bank transfer.")
-            currency = request.currency or program.currency
-            amount_minor = money.minor(request.amount, currency, "amount")
-            account = await store.lock(tx, wire.funding_key(program.program_id, currency), now)
-            entry = account.credit(Draft(new_id(), Kind.FUND, Category.PURCHASED, now), amount_minor)
-            await store.write(tx, account)
-            balance = money.major(account.posted, currency)
-            return pb.CreateDepositResponse(transaction_id=str(entry.transaction_id), balance=balance)
-
-        return await self.idempotency.once(request, pb.CreateDepositResponse, work)
+        program, now = await self.program()
+        if not program.sandbox:
+            raise Refused(Reason.PERMISSION_DENIED, "A live program is funded by bank transfer.")
+        currency = request.currency or program.currency
+        amount_minor = money.minor(request.amount, currency, "amount")
+        key = wire.funding_key(program.program_id, currency)
+        deposit = Credit(key, now, amount_minor, Category.PURCHASED, Kind.FUND)
+        return await self.post(
+            request, program, deposit, pb.CreateDepositResponse, lambda posted: replies.deposited(posted, currency)
+        )

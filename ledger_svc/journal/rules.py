@@ -2,7 +2,7 @@
 
 from rewards.errors.v1.errors_pb2 import Shortfall
 
-from ledger_svc.journal.account import Entry, Kind
+from ledger_svc.journal.values import Entry, Kind, Use
 from svckit import money
 from svckit.errors import Reason, Refused, invalid
 from svckit.programs import Program
@@ -37,3 +37,15 @@ def reversal_amount(entry: Entry, reversed_so_far: int, asked: int | None) -> in
         detail = Shortfall(available=left, requested=asked)
         raise Refused(Reason.REVERSAL_EXCEEDS, f"Only {left} points are left to reverse.", detail=detail)
     return asked or left
+
+
+def after_reversal(left: list[Use], amount: int) -> list[Use]:
+    """What can still be reversed: the first drawn, because the last drawn came back first."""
+    still = sum(use.amount for use in left) - amount
+    kept = []
+    for use in left:
+        taken = min(still, use.amount)
+        if taken:
+            kept.append(Use(use.lot_id, taken))
+        still -= taken
+    return kept

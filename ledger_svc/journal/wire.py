@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 from google.protobuf.timestamp_pb2 import Timestamp
 from rewards.ledger.v1 import journal_pb2, points_pb2
 
-from ledger_svc.journal.account import Entry, Key, Owner
+from ledger_svc.journal.values import Entry, Key, Owner
 from svckit.errors import Reason, Refused, invalid
 from svckit.programs import Program
 

@@ -16,8 +16,8 @@ class StatementRpcs(Rpcs):
 
     async def GetBalance(self, request: pb.GetBalanceRequest, context: Any) -> pb.GetBalanceResponse:
         """Reads a member's balance as it is now."""
+        program, now = await self.program()
         async with self.db.read() as tx:
-            program, now = await self.program(tx)
             await journal.member_active(tx, program.program_id, request.member_id)
             account = await journal.read(tx, wire.member_key(program, request.member_id, request.asset))
         return pb.GetBalanceResponse(
@@ -31,8 +31,8 @@ class StatementRpcs(Rpcs):
         self, request: pb.CheckAvailabilityRequest, context: Any
     ) -> pb.CheckAvailabilityResponse:
         """Says whether RedeemPoints of so many would succeed now."""
+        program, now = await self.program()
         async with self.db.read() as tx:
-            program, now = await self.program(tx)
             active = await journal.member_active(tx, program.program_id, request.member_id)
             account = await journal.read(tx, wire.member_key(program, request.member_id, request.asset))
         available = account.available(now)
@@ -50,8 +50,8 @@ class StatementRpcs(Rpcs):
         place = paging.place(request, 1)
         before = wire.version(place[0]) if place else None
         size = paging.size(request.page_size)
+        program, _ = await self.program()
         async with self.db.read() as tx:
-            program, _ = await self.program(tx)
             await journal.member_active(tx, program.program_id, request.member_id)
             key = wire.member_key(program, request.member_id, request.asset)
             found = await store.history(tx, key, period, list(request.kinds), before, size + 1)

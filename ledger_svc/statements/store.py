@@ -5,8 +5,8 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from ledger_svc.journal.account import Entry, Key
 from ledger_svc.journal.store import entry_of
+from ledger_svc.journal.values import Entry, Key
 from ledger_svc.tables import accounts, entries
 from svckit.db import Tx
 

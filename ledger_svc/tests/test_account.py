@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger_svc.journal.account import Account, Category, Draft, Entry, Key, Kind, Owner, Use
+from ledger_svc.journal.account import Account
+from ledger_svc.journal.values import Category, Draft, Entry, Key, Kind, Owner, Use
 from svckit.clock import new_id
 from svckit.errors import Reason, Refused
 

@@ -1,0 +1,94 @@
+"""The journal: takes postings in, batches them by program, and answers each with its own outcome.
+
+Load, decide, write, commit is one transaction a batch. An item's refusal is a row like any other, so it does
+not disturb its neighbours; the same key twice in a batch is a replay (G60).
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar
+
+from google.protobuf.message import Message
+
+from ledger_svc.journal import load_store, save_store
+from ledger_svc.journal.book import Book, Posted, Posting
+from ledger_svc.journal.coalescer import Coalescer
+from ledger_svc.journal.values import LotsMissing
+from svckit import idempotency
+from svckit.db import Database, Tx
+from svckit.errors import Refused
+from svckit.idempotency import Claim, Outcome
+
+Response = TypeVar("Response", bound=Message)
+
+
+class Item(NamedTuple):
+    """A posting, the key it comes under, and how its outcome is told."""
+
+    posting: Posting
+    claim: Claim | None
+    reply: Callable[[Posted], Message]
+
+
+# A fresh answer, or what is kept of the key's first call.
+Result = Message | Outcome
+
+
+class Journal:
+    """Posts to `db`. One of it a process: what arrives together commits together."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._lanes: dict[str, Coalescer[Item, Result]] = {}
+
+    async def post(self, program_id: str, item: Item, response: type[Response]) -> Response:
+        """The posting's answer, given once it is durable, or its first answer again.
+
+        Raises the posting's refusal, IDEMPOTENCY_KEY_REUSED for another request under the key, UNAVAILABLE if
+        the queue is full or the database is down.
+        """
+        lane = self._lanes.get(program_id)
+        if lane is None:
+            lane = self._lanes[program_id] = Coalescer(lambda items: self.run(program_id, items))
+        result = await lane.submit(item)
+        if isinstance(result, Outcome):
+            if item.claim is None:
+                raise LookupError("only a key has an outcome to replay")
+            return idempotency.replay(result, item.claim, response)
+        if not isinstance(result, response):
+            raise TypeError("the posting replies with another message")
+        return result
+
+    async def run(self, program_id: str, items: Sequence[Item]) -> Sequence[Result | BaseException]:
+        """Posts items of one program in one transaction, each with its own outcome. Raises if all of them fail."""
+        try:
+            return await self._db.transact(lambda tx: _post(tx, program_id, items, load_store.LOTS_MAX))
+        except LotsMissing:
+            return await self._db.transact(lambda tx: _post(tx, program_id, items, load_store.ALL_LOTS))
+
+
+async def _post(tx: Tx, program_id: str, items: Sequence[Item], lots_max: int) -> Sequence[Result | BaseException]:
+    connection = await load_store.connection_of(tx)
+    wants = [item.posting.wants() for item in items]
+    keys = {(item.claim.operation, item.claim.key) for item in items if item.claim is not None}
+    book = await load_store.Loader(connection, program_id, lots_max).load(wants, keys)
+    results = [_decide(book, item) for item in items]
+    await save_store.save(connection, book)
+    return results
+
+
+def _decide(book: Book, item: Item) -> Result | BaseException:
+    claim = item.claim
+    name = ("", "") if claim is None else (claim.operation, claim.key)
+    if claim is not None and (seen := book.keys.get(name)) is not None:
+        return seen
+    result: Result | BaseException
+    outcome: Outcome | None = None
+    try:
+        result = item.reply(item.posting.decide(book))
+        outcome = None if claim is None else idempotency.done(claim, result)
+    except Refused as refusal:
+        result = refusal
+        outcome = idempotency.refused(claim, refusal) if claim is not None and refusal.binds else None
+    if outcome is not None:
+        book.keys[name] = book.new_keys[name] = outcome
+    return result

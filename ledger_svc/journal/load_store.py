@@ -1,0 +1,220 @@
+"""The batch's SQL: three round trips, whatever the size: look up, lock and load, write.
+
+Statements are prepared and take arrays, on the driver's own connection and in its pipeline, because a statement
+costs more than the row it brings. Everything is of one program, so one shard can do it (design decision 5).
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, LiteralString
+from uuid import UUID
+
+from psycopg import AsyncConnection, AsyncCursor
+
+from ledger_svc.journal.account import Account
+from ledger_svc.journal.book import Book, Hold, HoldState, KeyName, Original, Wants
+from ledger_svc.journal.values import Category, Entry, Key, Kind, Lot, Owner, Use
+from svckit.db import Tx
+from svckit.idempotency import Outcome, State
+
+# More open lots than a debit mostly touches; where it needs more, the batch is loaded again with all of them.
+LOTS_MAX: Final = 32
+ALL_LOTS: Final = 1_000_000_000
+
+KEYS: Final = """
+SELECT k.operation, k.key, k.fingerprint, k.state, k.body FROM unnest(%b::text[], %b::text[]) AS w (operation, key)
+JOIN idempotency_keys k ON k.program_id = %b AND k.operation = w.operation AND k.key = w.key"""
+MEMBERS: Final = "SELECT member_id, active FROM members WHERE program_id = %b AND member_id = ANY (%b::text[])"
+ACCOUNT_IDS: Final = """
+SELECT w.owner_kind, w.owner, w.asset, a.account_id
+FROM unnest(%b::smallint[], %b::text[], %b::text[]) AS w (owner_kind, owner, asset)
+JOIN accounts a ON a.program_id = %b AND a.owner_kind = w.owner_kind AND a.owner = w.owner AND a.asset = w.asset"""
+NEW_ACCOUNTS: Final = """
+INSERT INTO accounts (program_id, account_id, owner_kind, owner, asset, posted, held, version)
+SELECT %b, w.account_id, w.owner_kind, w.owner, w.asset, 0, 0, 0
+FROM unnest(%b::bigint[], %b::smallint[], %b::text[], %b::text[]) AS w (account_id, owner_kind, owner, asset)
+ORDER BY w.owner_kind, w.owner, w.asset ON CONFLICT DO NOTHING"""
+ENTRIES: Final = """
+SELECT account_id, transaction_id, kind, category, amount, balance_after, version, recorded_at, effective_at, reverses,
+    reason FROM entries WHERE program_id = %b AND transaction_id = ANY (%b::uuid[])"""
+HOLDS: Final = """
+SELECT hold_id, account_id, amount, state, placed_at, expires_at FROM holds
+WHERE program_id = %b AND hold_id = ANY (%b::uuid[])"""
+EVENTS: Final = "SELECT event_id FROM events WHERE program_id = %b AND event_id = ANY (%b::text[])"
+LOCK: Final = """
+SELECT account_id, owner_kind, owner, asset, posted, held, version, last_at FROM accounts
+WHERE program_id = %b AND account_id = ANY (%b::bigint[]) ORDER BY account_id FOR NO KEY UPDATE"""
+LOTS: Final = """
+SELECT l.account_id, l.lot_id, l.earned_at, l.expires_at, l.original, l.remaining
+FROM unnest(%b::bigint[]) AS w (account_id) CROSS JOIN LATERAL (
+    SELECT * FROM lots WHERE program_id = %b AND account_id = w.account_id AND open
+    ORDER BY expires_at, earned_at, lot_id LIMIT %b) l"""
+NAMED_LOTS: Final = """
+SELECT DISTINCT l.account_id, l.lot_id, l.earned_at, l.expires_at, l.original, l.remaining
+FROM lot_uses u JOIN lots l ON l.program_id = u.program_id AND l.lot_id = u.lot_id AND l.account_id = ANY (%b::bigint[])
+WHERE u.program_id = %b AND u.transaction_id = ANY (%b::uuid[])"""
+USES: Final = """
+SELECT transaction_id, lot_id, amount FROM lot_uses WHERE program_id = %b AND transaction_id = ANY (%b::uuid[])
+ORDER BY transaction_id, position"""
+GIVEN_BACK: Final = """
+SELECT e.reverses, u.lot_id, sum(u.amount)::bigint FROM entries e
+JOIN lot_uses u ON u.program_id = e.program_id AND u.transaction_id = e.transaction_id
+WHERE e.program_id = %b AND e.reverses = ANY (%b::uuid[]) GROUP BY e.reverses, u.lot_id"""
+REVERSED: Final = """
+SELECT transaction_id, reversed FROM reversals WHERE program_id = %b AND transaction_id = ANY (%b::uuid[])"""
+
+
+Row = tuple[Any, ...]
+
+
+class Reader:
+    """Asks several questions in one round trip."""
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        self._connection = connection
+        self._asked: dict[str, AsyncCursor[Any]] = {}
+
+    async def ask(self, name: str, statement: LiteralString, *parameters: object) -> None:
+        """Sends a question."""
+        self._asked[name] = self._connection.cursor(binary=True)
+        await self._asked[name].execute(statement, parameters, prepare=True)
+
+    async def rows(self, name: str) -> list[tuple[Any, ...]]:
+        """The answer to a question; none if it was not asked."""
+        return await self._asked[name].fetchall() if name in self._asked else []
+
+
+async def connection_of(tx: Tx) -> AsyncConnection[Any]:
+    """The driver's connection under a transaction."""
+    driver = (await tx.get_raw_connection()).driver_connection
+    if not isinstance(driver, AsyncConnection):
+        raise TypeError("the engine's driver is psycopg's async one")
+    return driver
+
+
+class Loader:
+    """Loads the book of one batch. `lots_max` bounds the open lots that are loaded of each account."""
+
+    def __init__(self, connection: AsyncConnection[Any], program_id: str, lots_max: int) -> None:
+        self._connection = connection
+        self._book = Book(program_id)
+        self._program_id = program_id
+        self._lots_max = lots_max
+
+    async def load(self, wants: Sequence[Wants], keys: Iterable[KeyName]) -> Book:
+        """The book: accounts locked in the order of their ids (so batches never deadlock), made where missing."""
+        accounts = {key for want in wants for key in want.accounts}
+        transactions = list({one for want in wants for one in want.transactions})
+        holds = list({one for want in wants for one in want.holds})
+        events = [event for want in wants for event in want.events]
+        reader = Reader(self._connection)
+        async with self._connection.pipeline():
+            await self._ask_what_is(reader, keys, accounts, events)
+            if transactions:
+                await reader.ask("entries", ENTRIES, self._program_id, transactions)
+            if holds:
+                await reader.ask("holds", HOLDS, self._program_id, holds)
+        ids = await self._what_is(reader, accounts)
+        entries = {row[1]: row for row in await reader.rows("entries")}
+        held = {row[0]: row for row in await reader.rows("holds")}
+        ids |= {row[0] for row in entries.values()} | {row[1] for row in held.values()}
+        await self._lock(sorted(ids), entries, held)
+        return self._book
+
+    async def _ask_what_is(
+        self, reader: Reader, keys: Iterable[KeyName], accounts: Iterable[Key], events: Sequence[str]
+    ) -> None:
+        operations, names = [operation for operation, _ in keys], [name for _, name in keys]
+        if names:
+            await reader.ask("keys", KEYS, operations, names, self._program_id)
+        members = list({key.owner for key in accounts if key.owner_kind is Owner.MEMBER})
+        if members:
+            await reader.ask("members", MEMBERS, self._program_id, members)
+        if accounts:
+            await reader.ask("ids", ACCOUNT_IDS, *_columns(accounts), self._program_id)
+        if events:
+            await reader.ask("events", EVENTS, self._program_id, list(events))
+
+    async def _what_is(self, reader: Reader, accounts: set[Key]) -> set[int]:
+        book = self._book
+        for operation, name, fingerprint, state, body in await reader.rows("keys"):
+            book.keys[operation, name] = Outcome(fingerprint, State(state), body)
+        book.members = dict(await reader.rows("members"))
+        book.events = {event_id for (event_id,) in await reader.rows("events")}
+        found = {_key(self._program_id, *row[:3]): row[3] for row in await reader.rows("ids")}
+        missing = accounts - found.keys()
+        if missing:
+            fresh = [secrets.randbits(62) for _ in missing]
+            await self._connection.execute(NEW_ACCOUNTS, (self._program_id, fresh, *_columns(missing)), prepare=True)
+            made = await self._connection.execute(ACCOUNT_IDS, (*_columns(missing), self._program_id), prepare=True)
+            return {*found.values(), *(row[3] for row in await made.fetchall())}
+        return set(found.values())
+
+    async def _lock(self, ids: list[int], entries: dict[UUID, Row], held: dict[UUID, Row]) -> None:
+        reader, named = Reader(self._connection), [*entries, *held]
+        async with self._connection.pipeline():
+            await reader.ask("accounts", LOCK, self._program_id, ids)
+            await reader.ask("lots", LOTS, ids, self._program_id, self._lots_max)
+            if named:
+                await reader.ask("named", NAMED_LOTS, ids, self._program_id, named)
+                await reader.ask("uses", USES, self._program_id, named)
+            if entries:
+                await reader.ask("back", GIVEN_BACK, self._program_id, list(entries))
+                await reader.ask("reversed", REVERSED, self._program_id, list(entries))
+            if held:
+                # Again, under the account's lock: that decides capture against void (G7).
+                await reader.ask("holds", HOLDS, self._program_id, list(held))
+        accounts = await self._accounts(reader)
+        uses = await _uses(reader, "uses")
+        back = await _uses(reader, "back")
+        so_far: dict[UUID, int] = dict(await reader.rows("reversed"))
+        for transaction_id, row in entries.items():
+            left = _less(uses.get(transaction_id, []), back.get(transaction_id, []))
+            original = Original(accounts[row[0]].key, _entry(row), left, so_far.get(transaction_id, 0))
+            self._book.originals[transaction_id] = original
+        for hold_id, account_id, amount, state, placed_at, expires_at in await reader.rows("holds"):
+            key = accounts[account_id].key
+            frozen = uses.get(hold_id, [])
+            self._book.holds[hold_id] = Hold(hold_id, key, amount, HoldState(state), placed_at, expires_at, frozen)
+
+    async def _accounts(self, reader: Reader) -> dict[int, Account]:
+        accounts: dict[int, Account] = {}
+        for account_id, owner_kind, owner, asset, posted, held, version, last_at in await reader.rows("accounts"):
+            key = _key(self._program_id, owner_kind, owner, asset)
+            accounts[account_id] = Account(key, account_id, posted, held, version, last_at)
+            self._book.accounts[key] = accounts[account_id]
+        for account_id, *lot in await reader.rows("lots"):
+            accounts[account_id].lots.append(Lot(*lot))
+        for account in accounts.values():
+            if len(account.lots) >= self._lots_max:
+                account.horizon = account.lots[-1].order()
+        for account_id, *lot in await reader.rows("named"):
+            accounts[account_id].know([Lot(*lot)])
+        return accounts
+
+
+def _columns(keys: Iterable[Key]) -> tuple[list[int], list[str], list[str]]:
+    return [int(key.owner_kind) for key in keys], [key.owner for key in keys], [key.asset for key in keys]
+
+
+def _key(program_id: str, owner_kind: int, owner: str, asset: str) -> Key:
+    return Key(program_id, Owner(owner_kind), owner, asset)
+
+
+def _entry(row: Row) -> Entry:
+    _, transaction_id, kind, category, *rest = row
+    return Entry(transaction_id, Kind(kind), Category(category), *rest)
+
+
+async def _uses(reader: Reader, name: str) -> dict[UUID, list[Use]]:
+    uses: dict[UUID, list[Use]] = {}
+    for transaction_id, lot_id, amount in await reader.rows(name):
+        uses.setdefault(transaction_id, []).append(Use(lot_id, amount))
+    return uses
+
+
+def _less(drawn: list[Use], back: list[Use]) -> list[Use]:
+    """What was drawn, less what came back (whose amounts are negative), in the order of drawing."""
+    returned = {use.lot_id: use.amount for use in back}
+    left = [Use(use.lot_id, use.amount + returned.get(use.lot_id, 0)) for use in drawn if use.amount > 0]
+    return [use for use in left if use.amount]

@@ -1,0 +1,116 @@
+"""Writing a batch: one round trip of array statements, whatever its size."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, LiteralString
+from uuid import UUID
+
+from psycopg import AsyncConnection
+
+from ledger_svc.journal.book import Book, Told
+from ledger_svc.journal.values import Use
+from svckit.clock import new_id
+
+Row = tuple[Any, ...]
+
+SAVE_ACCOUNTS: Final = """
+UPDATE accounts a SET posted = w.posted, held = w.held, version = w.version, last_at = w.last_at
+FROM unnest(%b::bigint[], %b::bigint[], %b::bigint[], %b::bigint[], %b::timestamptz[])
+    AS w (account_id, posted, held, version, last_at)
+WHERE a.program_id = %b AND a.account_id = w.account_id"""
+SAVE_ENTRIES: Final = """
+INSERT INTO entries (program_id, account_id, transaction_id, kind, category, amount, balance_after, version,
+    recorded_at, effective_at, reverses, reason)
+SELECT %b, * FROM unnest(%b::bigint[], %b::uuid[], %b::smallint[], %b::smallint[], %b::bigint[], %b::bigint[],
+    %b::bigint[], %b::timestamptz[], %b::timestamptz[], %b::uuid[], %b::text[])"""
+SAVE_NEW_LOTS: Final = """
+INSERT INTO lots (program_id, account_id, lot_id, earned_at, expires_at, original, remaining, open)
+SELECT %b, w.*, w.remaining > 0
+FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::bigint[])
+    AS w (account_id, lot_id, earned_at, expires_at, original, remaining)"""
+SAVE_LOTS: Final = """
+UPDATE lots l SET remaining = w.remaining, open = w.remaining > 0
+FROM unnest(%b::bigint[], %b::uuid[], %b::bigint[]) AS w (account_id, lot_id, remaining)
+WHERE l.program_id = %b AND l.account_id = w.account_id AND l.lot_id = w.lot_id"""
+SAVE_USES: Final = """
+INSERT INTO lot_uses (program_id, transaction_id, position, lot_id, amount)
+SELECT %b, * FROM unnest(%b::uuid[], %b::smallint[], %b::uuid[], %b::bigint[])"""
+SAVE_REVERSALS: Final = """
+INSERT INTO reversals (program_id, transaction_id, amount, reversed)
+SELECT %b, w.transaction_id, w.amount, w.reversed
+FROM unnest(%b::uuid[], %b::bigint[], %b::bigint[]) AS w (transaction_id, amount, reversed)
+ON CONFLICT (program_id, transaction_id) DO UPDATE SET reversed = excluded.reversed"""
+SAVE_HOLDS: Final = """
+INSERT INTO holds (program_id, hold_id, account_id, amount, state, placed_at, expires_at)
+SELECT %b, * FROM unnest(%b::uuid[], %b::bigint[], %b::bigint[], %b::smallint[], %b::timestamptz[], %b::timestamptz[])
+ON CONFLICT (program_id, hold_id) DO UPDATE SET state = excluded.state"""
+SAVE_EVENTS: Final = """
+INSERT INTO events (program_id, event_id, transaction_id, member_id, type, amount_minor, currency, occurred_at,
+    received_at, points)
+SELECT %b, * FROM unnest(%b::text[], %b::uuid[], %b::text[], %b::text[], %b::bigint[], %b::text[], %b::timestamptz[],
+    %b::timestamptz[], %b::bigint[])"""
+SAVE_KEYS: Final = """
+INSERT INTO idempotency_keys (program_id, operation, key, fingerprint, state, body)
+SELECT %b, * FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::smallint[], %b::bytea[])"""
+SAVE_OUTBOX: Final = """
+INSERT INTO outbox (program_id, event_id, type, member_id, created_at, data)
+SELECT %b, * FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::timestamptz[], %b::text[])"""
+
+
+async def save(connection: AsyncConnection[Any], book: Book) -> None:
+    """Writes what the batch made true, in one round trip. Raises what the database refuses, as a whole."""
+    program_id, touched = book.program_id, [a for a in book.accounts.values() if a.changes.any]
+    entries = [(a.account_id, *entry) for a in touched for entry in a.changes.entries]
+    lots = [(a.account_id, lot) for a in touched for lot in a.changes.lots.values() if lot not in a.changes.new_lots]
+    new_lots = [(a.account_id, lot) for a in touched for lot in a.changes.new_lots]
+    uses = [
+        row for a in touched for transaction_id, used in a.changes.uses.items() for row in _rows(transaction_id, used)
+    ]
+    uses += [row for hold in book.new_holds for row in _rows(hold.hold_id, hold.uses)]
+    holds = {hold.hold_id: hold for hold in (*book.new_holds, *book.ended_holds)}.values()
+    reversed_ = {original.entry.transaction_id: original for original, _ in book.reversals}.values()
+    writer = Writer(connection)
+    async with connection.pipeline():
+        states = [(a.account_id, a.posted, a.held, a.version, a.last_at) for a in touched]
+        await writer.write(SAVE_ACCOUNTS, states, program_id, last=True)
+        await writer.write(SAVE_ENTRIES, entries, program_id)
+        born = [(i, x.lot_id, x.earned_at, x.expires_at, x.original, x.remaining) for i, x in new_lots]
+        await writer.write(SAVE_NEW_LOTS, born, program_id)
+        await writer.write(SAVE_LOTS, [(i, lot.lot_id, lot.remaining) for i, lot in lots], program_id, last=True)
+        await writer.write(SAVE_USES, uses, program_id)
+        totals = [(x.entry.transaction_id, -x.entry.amount, x.reversed) for x in reversed_]
+        await writer.write(SAVE_REVERSALS, totals, program_id)
+        of = {key: account.account_id for key, account in book.accounts.items()}
+        placed = [(h.hold_id, of[h.key], h.amount, h.state, h.placed_at, h.expires_at) for h in holds]
+        await writer.write(SAVE_HOLDS, placed, program_id)
+        await writer.write(SAVE_EVENTS, book.new_events, program_id)
+        kept = [(*name, o.fingerprint, o.state, o.body) for name, o in book.new_keys.items()]
+        await writer.write(SAVE_KEYS, kept, program_id)
+        await writer.write(SAVE_OUTBOX, [_told(told) for told in book.told], program_id)
+
+
+class Writer:
+    """Sends rows as arrays, one a column."""
+
+    def __init__(self, connection: AsyncConnection[Any]) -> None:
+        self._cursor = connection.cursor()
+
+    async def write(
+        self, statement: LiteralString, rows: Sequence[Row], program_id: str, *, last: bool = False
+    ) -> None:
+        """Sends a statement for `rows`, if there are any. `last`: the program is its last parameter."""
+        if rows:
+            columns = [list(column) for column in zip(*rows, strict=True)]
+            parameters = (*columns, program_id) if last else (program_id, *columns)
+            await self._cursor.execute(statement, parameters, prepare=True)
+
+
+def _rows(transaction_id: UUID, uses: Sequence[Use]) -> Iterable[Row]:
+    for position, use in enumerate(uses):
+        # What is given back stands on the other side of zero, so that it never meets what was drawn.
+        yield transaction_id, position if use.amount > 0 else ~position, use.lot_id, use.amount
+
+
+def _told(told: Told) -> Row:
+    entry = told.entry
+    data = f'{{"transactionId":"{entry.transaction_id}","points":{told.points},"balance":{entry.balance_after}}}'
+    return new_id(), told.type, told.key.owner, entry.recorded_at, data
