@@ -10,9 +10,9 @@ from devmesh.mesh import Mesh
 
 
 async def main() -> list[Figure]:
-    """All figures, on a mesh of its own that is gone afterwards."""
+    """All figures, on a mesh of its own that is gone afterwards. It samples traces as production does."""
     with tempfile.TemporaryDirectory(prefix="rewards-bench-") as home:
-        async with Mesh(Path(home) / "mesh") as mesh:
+        async with Mesh(Path(home) / "mesh", mode="production") as mesh:
             return await rest.measure(mesh)
 
 

@@ -24,13 +24,16 @@ from gateway.envoy.render import render
 class Mesh:
     """All processes of one mesh, from PostgreSQL to Envoy, with its data in `home`.
 
-    `port` is the REST port, None for any free one. Entering starts everything, seeds the sandbox at the first start and
-    returns when every part serves; it raises HomeInUseError, PortInUseError or ProcessFailedError when that cannot be.
-    Leaving stops everything in order. In between a part that dies is passed to `report` and started again.
+    `port` is the REST port, None for any free one; `mode` is "development" or "production". Entering starts everything,
+    seeds the sandbox at the first start and returns when every part serves; it raises HomeInUseError, PortInUseError or
+    ProcessFailedError when that cannot be. Leaving stops everything in order. In between a part that dies is passed to
+    `report` and started again.
     """
 
-    def __init__(self, home: Path, port: int | None = None, report: Report = report_on_stderr) -> None:
-        self.home, self._port, self._report = home.resolve(), port, report
+    def __init__(
+        self, home: Path, port: int | None = None, report: Report = report_on_stderr, mode: str = "development"
+    ) -> None:
+        self.home, self._port, self._report, self._mode = home.resolve(), port, report, mode
         self._cleanup = contextlib.AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -38,7 +41,7 @@ class Mesh:
             started.enter_context(sole_use(self.home))
             sockets = started.enter_context(socket_folder(self.home))
             self.layout = Layout.open(self.home, sockets, self._port)
-            self._parts = Parts(self.layout, os.environ)
+            self._parts = Parts(self.layout, os.environ, self._mode)
             self._supervisor = Supervisor(self.layout.run, self._report)
             started.push_async_callback(self._supervisor.stop)
             await self._start()

@@ -28,10 +28,14 @@ _ENVOY_WORKERS_MAX = 4
 
 
 class Parts:
-    """The processes of one mesh. `environment` is what the person who starts it has set, e.g. OTEL_* variables."""
+    """The processes of one mesh. `environment` is what the person who starts it has set, e.g. OTEL_* variables.
 
-    def __init__(self, layout: Layout, environment: Mapping[str, str]) -> None:
+    `mode` is REWARDS_ENVIRONMENT: with "production" one trace in a hundred is sampled, and nothing is reflected.
+    """
+
+    def __init__(self, layout: Layout, environment: Mapping[str, str], mode: str = "development") -> None:
         self._layout = layout
+        self._mode = mode
         self._authority = Authority.load_or_create(layout.pki)
         self._inherited = {key: value for key, value in environment.items() if not key.startswith(("REWARDS_", "PG"))}
         self.postgres = PostgresServer(layout.postgres, layout.sockets / "postgres", layout.log("postgres"))
@@ -90,7 +94,7 @@ class Parts:
             tls_dir=self._authority.issue("gateway"),
             upstreams={name: self._layout.address(name) for name in (*SERVICES, "ratelimit")},
             otlp=urlsplit(self.otlp).netloc,
-            environment="development",
+            environment=self._mode,
             descriptors=_DESCRIPTORS,
         )
 
@@ -114,7 +118,7 @@ class Parts:
             "REWARDS_METRICS_LISTEN": self._layout.address(f"{name}.metrics"),
             "REWARDS_TLS_DIR": str(self._authority.issue(name)),
             "REWARDS_REDIS_URL": self.redis.url,
-            "REWARDS_ENVIRONMENT": "development",
+            "REWARDS_ENVIRONMENT": self._mode,
             "OTEL_EXPORTER_OTLP_ENDPOINT": self.otlp,
             "OTEL_SERVICE_NAME": name,
         }
