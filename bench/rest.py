@@ -17,7 +17,7 @@ from svckit.clock import new_id
 
 MEMBERS = 100
 POINTS = 1_000_000
-CONNECTIONS = 16
+CONNECTIONS = 64
 WARM_UP = 300
 REQUESTS = 2_000
 RUNS = 3
