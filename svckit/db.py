@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
+import psycopg
 from opentelemetry import trace
 from sqlalchemy import exc, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -68,7 +69,10 @@ class Database:
         async with self._engine.connect() as tx:
             # Told here, because SQLAlchemy does not see what `work` sends on the driver's own connection.
             await tx.begin()
-            result = await work(tx)
+            try:
+                result = await work(tx)
+            except psycopg.Error as error:
+                raise await _wrapped(tx, error) from error
             try:
                 await tx.commit()
             except exc.DBAPIError as error:
@@ -92,6 +96,15 @@ class Database:
     async def close(self) -> None:
         """Closes all connections."""
         await self._engine.dispose()
+
+
+async def _wrapped(tx: Tx, error: psycopg.Error) -> exc.DBAPIError:
+    """What `work` got on the driver's own connection, as SQLAlchemy would have told it."""
+    driver = (await tx.get_raw_connection()).driver_connection
+    broken = isinstance(driver, psycopg.AsyncConnection) and driver.closed
+    if broken:
+        await tx.invalidate()
+    return exc.DBAPIError(None, None, error, connection_invalidated=broken)
 
 
 def _state(error: exc.DBAPIError) -> str:

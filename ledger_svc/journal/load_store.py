@@ -5,8 +5,8 @@ costs more than the row it brings. Everything is of one program, so one shard ca
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, LiteralString
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection, AsyncCursor
@@ -92,6 +92,14 @@ async def connection_of(tx: Tx) -> AsyncConnection[Any]:
     return driver
 
 
+class Asked(NamedTuple):
+    """What is looked up under the locks: idempotency keys, members, and events that must be new."""
+
+    keys: Sequence[KeyName]
+    members: Collection[str]
+    events: Collection[str]
+
+
 class Loader:
     """Loads the book of one batch. `lots_max` bounds the open lots that are loaded of each account."""
 
@@ -106,41 +114,24 @@ class Loader:
         accounts = {key for want in wants for key in want.accounts}
         transactions = list({one for want in wants for one in want.transactions})
         holds = list({one for want in wants for one in want.holds})
-        events = [event for want in wants for event in want.events]
         reader = Reader(self._connection)
         async with self._connection.pipeline():
-            await self._ask_what_is(reader, keys, accounts, events)
+            if accounts:
+                await reader.ask("ids", ACCOUNT_IDS, *_columns(accounts), self._program_id)
             if transactions:
                 await reader.ask("entries", ENTRIES, self._program_id, transactions)
             if holds:
                 await reader.ask("holds", HOLDS, self._program_id, holds)
-        ids = await self._what_is(reader, accounts)
+        ids = await self._account_ids(reader, accounts)
         entries = {row[1]: row for row in await reader.rows("entries")}
         held = {row[0]: row for row in await reader.rows("holds")}
         ids |= {row[0] for row in entries.values()} | {row[1] for row in held.values()}
-        await self._lock(sorted(ids), entries, held)
+        members = {key.owner for key in accounts if key.owner_kind is Owner.MEMBER}
+        asked = Asked(list(keys), members, {event for want in wants for event in want.events})
+        await self._lock(sorted(ids), entries, held, asked)
         return self._book
 
-    async def _ask_what_is(
-        self, reader: Reader, keys: Iterable[KeyName], accounts: Iterable[Key], events: Sequence[str]
-    ) -> None:
-        operations, names = [operation for operation, _ in keys], [name for _, name in keys]
-        if names:
-            await reader.ask("keys", KEYS, operations, names, self._program_id)
-        members = list({key.owner for key in accounts if key.owner_kind is Owner.MEMBER})
-        if members:
-            await reader.ask("members", MEMBERS, self._program_id, members)
-        if accounts:
-            await reader.ask("ids", ACCOUNT_IDS, *_columns(accounts), self._program_id)
-        if events:
-            await reader.ask("events", EVENTS, self._program_id, list(events))
-
-    async def _what_is(self, reader: Reader, accounts: set[Key]) -> set[int]:
-        book = self._book
-        for operation, name, fingerprint, state, body in await reader.rows("keys"):
-            book.keys[operation, name] = Outcome(fingerprint, State(state), body)
-        book.members = dict(await reader.rows("members"))
-        book.events = {event_id for (event_id,) in await reader.rows("events")}
+    async def _account_ids(self, reader: Reader, accounts: set[Key]) -> set[int]:
         found = {_key(self._program_id, *row[:3]): row[3] for row in await reader.rows("ids")}
         missing = accounts - found.keys()
         if missing:
@@ -150,11 +141,28 @@ class Loader:
             return {*found.values(), *(row[3] for row in await made.fetchall())}
         return set(found.values())
 
-    async def _lock(self, ids: list[int], entries: dict[UUID, Row], held: dict[UUID, Row]) -> None:
+    async def _ask_what_is(self, reader: Reader, asked: Asked) -> None:
+        # After the accounts are locked: a twin of a key is mostly on the same account, and has committed by then.
+        if asked.keys:
+            operations, names = [operation for operation, _ in asked.keys], [name for _, name in asked.keys]
+            await reader.ask("keys", KEYS, operations, names, self._program_id)
+        if asked.members:
+            await reader.ask("members", MEMBERS, self._program_id, list(asked.members))
+        if asked.events:
+            await reader.ask("events", EVENTS, self._program_id, list(asked.events))
+
+    async def _what_is(self, reader: Reader) -> None:
+        for operation, name, fingerprint, state, body in await reader.rows("keys"):
+            self._book.keys[operation, name] = Outcome(fingerprint, State(state), body)
+        self._book.members = dict(await reader.rows("members"))
+        self._book.events = {event_id for (event_id,) in await reader.rows("events")}
+
+    async def _lock(self, ids: list[int], entries: dict[UUID, Row], held: dict[UUID, Row], asked: Asked) -> None:
         reader, named = Reader(self._connection), [*entries, *held]
         async with self._connection.pipeline():
             await reader.ask("accounts", LOCK, self._program_id, ids)
             await reader.ask("lots", LOTS, ids, self._program_id, self._lots_max)
+            await self._ask_what_is(reader, asked)
             if named:
                 await reader.ask("named", NAMED_LOTS, ids, self._program_id, named)
                 await reader.ask("uses", USES, self._program_id, named)
@@ -164,6 +172,7 @@ class Loader:
             if held:
                 # Again, under the account's lock: that decides capture against void (G7).
                 await reader.ask("holds", HOLDS, self._program_id, list(held))
+        await self._what_is(reader)
         accounts = await self._accounts(reader)
         uses = await _uses(reader, "uses")
         back = await _uses(reader, "back")

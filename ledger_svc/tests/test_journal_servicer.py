@@ -167,6 +167,20 @@ async def test_fifty_copies_of_one_key_debit_once(ledger: Ledger) -> None:
     assert (await ledger.balance("m_1")).balance == 900
 
 
+async def test_one_key_for_two_requests_at_once_has_one_effect(ledger: Ledger) -> None:  # D2
+    await ledger.member("m_2")
+    for member_id in ("m_1", "m_2"):
+        await ledger.credit(member_id, 100)
+    requests = [points_pb2.RedeemPointsRequest(member_id=f"m_{1 + number % 2}", points=100) for number in range(20)]
+    results = await asyncio.gather(
+        *(ledger.call("RedeemPoints", request, "raced") for request in requests), return_exceptions=True
+    )
+    reasons = {Reason.Name(_refusal(r).reason) for r in results if isinstance(r, grpc.aio.AioRpcError)}
+    assert reasons == {"IDEMPOTENCY_KEY_REUSED"}
+    balances = [(await ledger.balance(member_id)).balance for member_id in ("m_1", "m_2")]
+    assert sorted(balances) == [0, 100]
+
+
 async def test_reversal_once_partially_and_never_more(ledger: Ledger) -> None:  # G9, G10
     await ledger.credit("m_1", 300, expires_at="2099-12-31")
     await ledger.credit("m_1", 300)
