@@ -177,8 +177,7 @@ async def test_one_key_for_two_requests_at_once_has_one_effect(ledger: Ledger) -
     )
     reasons = {Reason.Name(_refusal(r).reason) for r in results if isinstance(r, grpc.aio.AioRpcError)}
     assert reasons == {"IDEMPOTENCY_KEY_REUSED"}
-    balances = [(await ledger.balance(member_id)).balance for member_id in ("m_1", "m_2")]
-    assert sorted(balances) == [0, 100]
+    assert sorted([(await ledger.balance(member_id)).balance for member_id in ("m_1", "m_2")]) == [0, 100]
 
 
 async def test_reversal_once_partially_and_never_more(ledger: Ledger) -> None:  # G9, G10
@@ -244,8 +243,7 @@ async def test_history_pages_newest_first(ledger: Ledger) -> None:  # G63
     assert [t.points for t in first.transactions] == [3, 2]
     request.page_token = first.next_page_token
     second = await ledger.call("GetTransactionHistory", request)
-    assert [(t.points, t.balance_after) for t in second.transactions] == [(1, 1)]
-    assert second.next_page_token == ""
+    assert ([(t.points, t.balance_after) for t in second.transactions], second.next_page_token) == ([(1, 1)], "")
     request.kinds.append(points_pb2.Transaction.EARN)
     assert await ledger.refused("GetTransactionHistory", request) == "INVALID_REQUEST"
 
