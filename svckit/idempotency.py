@@ -141,10 +141,13 @@ class Idempotency:
     def claim(self, request: Message) -> Claim:
         """The current call's key with the fingerprint of `request`."""
         ours = call.current()
-        canonical = request.SerializeToString(deterministic=True)
-        fingerprint = hmac.digest(self._fingerprint_key, canonical, hashlib.sha256)
         program_id = ours.principal.program_id or getattr(request, "program_id", "")
-        return Claim(program_id, ours.method.name, ours.idempotency_key or "", fingerprint)
+        return self.claim_as(program_id, ours.method.name, ours.idempotency_key or "", request)
+
+    def claim_as(self, program_id: str, operation: str, key: str, request: Message) -> Claim:
+        """A key of an operation, with the fingerprint of `request`; for the items of a bulk call."""
+        canonical = request.SerializeToString(deterministic=True)
+        return Claim(program_id, operation, key, hmac.digest(self._fingerprint_key, canonical, hashlib.sha256))
 
     async def find(self, tx: Tx, claim: Claim) -> Outcome | None:
         """What is kept of the key, whatever its request was."""

@@ -19,7 +19,7 @@ ALLOWED = {service: {"svckit"} for service in SERVICES} | {
     "svckit": set(),
     "devmesh": {"svckit", "gateway"},
 }
-PURE = ("rules.py", "account.py", "values.py", "book.py", "postings.py")
+PURE = ("rules.py", "account.py", "values.py", "book.py", "postings.py", "holdings.py", "undoings.py")
 IMPURE = ("sqlalchemy", "grpc", "aiohttp", "redis", "time", "random", "asyncio")
 
 
