@@ -57,7 +57,17 @@ class Programs:
         settings = await tx.scalar(select(self._table.c.settings).where(self._table.c.program_id == program_id))
         if settings is None:
             raise Refused(Reason.NOT_FOUND, "There is no such program.")
-        program = _program(pb.Program.FromString(settings))
+        stored = pb.Program.FromString(settings)
+        program = Program(
+            program_id=stored.program_id,
+            sandbox=stored.mode == pb.Program.SANDBOX,
+            zone=ZoneInfo(stored.time_zone),
+            currency=stored.currency,
+            asset=stored.asset,
+            points_per_unit=stored.points_per_unit,
+            clock_offset=timedelta(seconds=stored.clock_offset_s),
+            policy=stored.policy,
+        )
         self._read[program_id] = (time.monotonic(), program)
         return program
 
@@ -93,16 +103,3 @@ class ProgramDirectoryServicer(ProgramDirectoryServiceServicer):
         """Stores a program's settings; idempotent."""
         await self._db.transact(lambda tx: self._programs.store(tx, request.program))
         return pb.StoreProgramResponse()
-
-
-def _program(stored: pb.Program) -> Program:
-    return Program(
-        program_id=stored.program_id,
-        sandbox=stored.mode == pb.Program.SANDBOX,
-        zone=ZoneInfo(stored.time_zone),
-        currency=stored.currency,
-        asset=stored.asset,
-        points_per_unit=stored.points_per_unit,
-        clock_offset=timedelta(seconds=stored.clock_offset_s),
-        policy=stored.policy,
-    )
