@@ -35,8 +35,7 @@ from svckit.config import Config, required, secret
 from svckit.db import Database
 from svckit.idempotency import Idempotency
 from svckit.programs import ProgramDirectoryServicer
-from svckit.server import Served
-from svckit.workers import Worker
+from svckit.server import Served, Worker
 
 
 def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Served]:

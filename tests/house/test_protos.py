@@ -13,7 +13,7 @@ from google.rpc import code_pb2
 from rewards.errors.v1 import errors_pb2
 from rewards.options.v1.options_pb2 import Idempotency
 
-from svckit.methods import Method, methods
+from svckit.call import Method, methods
 
 ROOT = Path(__file__).parents[2]
 GEN = ROOT / "protos" / "gen"
