@@ -30,14 +30,10 @@ def method(descriptor: MethodDescriptor) -> Method:
     """The RPC that `descriptor` declares."""
     options = descriptor.GetOptions()
     service = descriptor.containing_service.full_name
-    return Method(
-        path=f"/{service}/{descriptor.name}",
-        service=service,
-        name=descriptor.name,
-        access=options.Extensions[options_pb2.access] if options.HasExtension(options_pb2.access) else None,
-        idempotency=options.Extensions[options_pb2.idempotency],
-        request=descriptor.input_type,
-    )
+    access = options.Extensions[options_pb2.access] if options.HasExtension(options_pb2.access) else None
+    idempotency = options.Extensions[options_pb2.idempotency]
+    path = f"/{service}/{descriptor.name}"
+    return Method(path, service, descriptor.name, access, idempotency, descriptor.input_type)
 
 
 def methods(*services: ServiceDescriptor) -> dict[str, Method]:

@@ -15,6 +15,7 @@ from svckit.errors import Reason, Refused, from_status, internal
 
 Response = TypeVar("Response", bound=Message)
 
+_TLS_FILES: Final = ("ca.crt", "tls.key", "tls.crt")
 # A hop leaves its caller a little time to answer.
 MARGIN_S: Final = 0.05
 # UNAVAILABLE is tried again: every RPC between services is idempotent, by its key or by nature.
@@ -30,11 +31,7 @@ def channel(config: Config, peer: str) -> grpc.aio.Channel:
 
 def open_channel(address: str, peer: str, tls_dir: Path) -> grpc.aio.Channel:
     """A channel to `address`, which must show the certificate of `peer`."""
-    credentials = grpc.ssl_channel_credentials(
-        root_certificates=(tls_dir / "ca.crt").read_bytes(),
-        private_key=(tls_dir / "tls.key").read_bytes(),
-        certificate_chain=(tls_dir / "tls.crt").read_bytes(),
-    )
+    credentials = grpc.ssl_channel_credentials(*((tls_dir / name).read_bytes() for name in _TLS_FILES))
     options = (
         ("grpc.ssl_target_name_override", peer.replace("_", "-")),
         ("grpc.service_config", _RETRY),

@@ -8,8 +8,7 @@ from typing import Self
 
 def required(name: str) -> str:
     """The variable's value. Raises SystemExit that names it if it is not set."""
-    value = os.environ.get(name, "")
-    if not value:
+    if not (value := os.environ.get(name)):
         raise SystemExit(f"{name} is not set")
     return value
 

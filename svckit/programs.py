@@ -51,33 +51,25 @@ class Programs:
 
     async def get(self, tx: Tx, program_id: str) -> Program:
         """The program's settings. Raises NOT_FOUND if it is unknown here."""
-        read_at_s, program = self._read.get(program_id, (0.0, None))
-        if program is not None and time.monotonic() - read_at_s < MAX_AGE_S:
-            return program
+        if (known := self._known(program_id)) is not None:
+            return known
         settings = await tx.scalar(select(self._table.c.settings).where(self._table.c.program_id == program_id))
         if settings is None:
             raise Refused(Reason.NOT_FOUND, "There is no such program.")
-        stored = pb.Program.FromString(settings)
-        program = Program(
-            program_id=stored.program_id,
-            sandbox=stored.mode == pb.Program.SANDBOX,
-            zone=ZoneInfo(stored.time_zone),
-            currency=stored.currency,
-            asset=stored.asset,
-            points_per_unit=stored.points_per_unit,
-            clock_offset=timedelta(seconds=stored.clock_offset_s),
-            policy=stored.policy,
-        )
+        program = _program(pb.Program.FromString(settings))
         self._read[program_id] = (time.monotonic(), program)
         return program
 
     async def read(self, db: Database, program_id: str) -> Program:
         """As `get`, on a connection of its own where the cache is too old."""
-        read_at_s, program = self._read.get(program_id, (0.0, None))
-        if program is not None and time.monotonic() - read_at_s < MAX_AGE_S:
-            return program
+        if (known := self._known(program_id)) is not None:
+            return known
         async with db.read() as tx:
             return await self.get(tx, program_id)
+
+    def _known(self, program_id: str) -> Program | None:
+        read_at_s, program = self._read.get(program_id, (0.0, None))
+        return program if time.monotonic() - read_at_s < MAX_AGE_S else None
 
     async def ids(self, tx: Tx) -> list[str]:
         """The programs there are, for workers."""
@@ -103,3 +95,8 @@ class ProgramDirectoryServicer(ProgramDirectoryServiceServicer):
         """Stores a program's settings; idempotent."""
         await self._db.transact(lambda tx: self._programs.store(tx, request.program))
         return pb.StoreProgramResponse()
+
+
+def _program(of: pb.Program) -> Program:
+    sandbox, zone, offset = of.mode == pb.Program.SANDBOX, ZoneInfo(of.time_zone), timedelta(seconds=of.clock_offset_s)
+    return Program(of.program_id, sandbox, zone, of.currency, of.asset, of.points_per_unit, offset, of.policy)

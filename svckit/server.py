@@ -21,6 +21,8 @@ from svckit.interceptors import Chain
 
 DRAIN_S: Final = 8.0
 MAX_BACKOFF_S: Final = 10.0
+_PING_MS: Final = ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000)
+_OPTIONS: Final = (("grpc.so_reuseport", 0), _PING_MS, ("grpc.max_receive_message_length", 4 << 20))
 _OPEN_SERVICES: Final = frozenset({health.SERVICE_NAME, reflection.SERVICE_NAME})
 
 log = logging.getLogger(__name__)
@@ -40,14 +42,7 @@ def build(
     """A server that is bound but not started, its health servicer, and the port it got. `declared` gives the access
     of protos that are not ours and so carry no options."""
     known = {**methods(*(one.descriptor for one in served)), **(declared or {})}
-    server = grpc.aio.server(
-        interceptors=(Chain(known, _OPEN_SERVICES),),
-        options=(
-            ("grpc.so_reuseport", 0),
-            ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
-            ("grpc.max_receive_message_length", 4 << 20),
-        ),
-    )
+    server = grpc.aio.server(interceptors=(Chain(known, _OPEN_SERVICES),), options=_OPTIONS)
     for one in served:
         one.add(one.servicer, server)
     healthy = health.aio.HealthServicer()
@@ -60,11 +55,8 @@ def build(
 
 def credentials(tls_dir: Path) -> grpc.ServerCredentials:
     """The process's certificate; a peer without one of the same authority is refused."""
-    return grpc.ssl_server_credentials(
-        [((tls_dir / "tls.key").read_bytes(), (tls_dir / "tls.crt").read_bytes())],
-        root_certificates=(tls_dir / "ca.crt").read_bytes(),
-        require_client_auth=True,
-    )
+    key, certificate, roots = ((tls_dir / name).read_bytes() for name in ("tls.key", "tls.crt", "ca.crt"))
+    return grpc.ssl_server_credentials([(key, certificate)], roots, require_client_auth=True)
 
 
 class Worker:

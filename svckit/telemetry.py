@@ -28,12 +28,9 @@ PRODUCTION_SAMPLE_RATIO: Final = 0.01
 propagator: Final = TraceContextTextMapPropagator()
 _tracer: Final = trace.get_tracer("rewards-mesh")
 
-rpc_duration_s: Final = Histogram(
-    "rpc_server_duration_seconds",
-    "Time from a call's arrival to its answer.",
-    ("service", "method", "code"),
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
-)
+_BUCKETS_S: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_CALL: Final = ("service", "method", "code")
+rpc_duration_s: Final = Histogram("rpc_server_duration_seconds", "From arrival to answer.", _CALL, buckets=_BUCKETS_S)
 refusals: Final = Counter("refusals_total", "Refused calls by reason.", ("method", "reason"))
 worker_failures: Final = Counter("worker_failures_total", "Failed worker steps.", ("worker",))
 
