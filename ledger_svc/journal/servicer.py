@@ -7,7 +7,6 @@ from google.rpc.status_pb2 import Status
 from rewards.ledger.v1 import points_pb2 as pb
 
 from ledger_svc.journal import requests, store, wire
-from ledger_svc.journal.values import Kind
 from ledger_svc.parts import Rpcs
 from svckit import call
 from svckit.db import Tx
@@ -48,8 +47,8 @@ class RedemptionRpcs(Rpcs):
             return await self._redemption(tx, program_id, UUID(done.transaction_id))
 
     async def _redemption(self, tx: Tx, program_id: str, transaction_id: UUID) -> pb.GetRedemptionResponse:
-        found = await store.find_entry(tx, program_id, transaction_id)
-        if found is None or found[1].kind is not Kind.REDEEM:
+        found = await store.find_redemption(tx, program_id, transaction_id)
+        if found is None:
             return pb.GetRedemptionResponse(status=pb.GetRedemptionResponse.NOT_SEEN)
         account_id, entry = found
         member_id = await store.owner(tx, program_id, account_id)

@@ -62,13 +62,10 @@ async def _loaded(tx: Tx, key: Key, row: Any, named_lots: Sequence[UUID] = ()) -
     return account
 
 
-async def find_entry(tx: Tx, program_id: str, transaction_id: UUID) -> tuple[int, Entry] | None:
-    """The account and the entry of a transaction of one account."""
-    row = (
-        await tx.execute(
-            select(entries).where(entries.c.program_id == program_id, entries.c.transaction_id == transaction_id)
-        )
-    ).one_or_none()
+async def find_redemption(tx: Tx, program_id: str, transaction_id: UUID) -> tuple[int, Entry] | None:
+    """The account and the entry of a redemption; other kinds, of which a transfer has two entries, are none."""
+    this_one = (entries.c.program_id == program_id, entries.c.transaction_id == transaction_id)
+    row = (await tx.execute(select(entries).where(*this_one, entries.c.kind == Kind.REDEEM))).one_or_none()
     return None if row is None else (row.account_id, entry_of(row))
 
 

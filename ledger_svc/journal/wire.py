@@ -8,7 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rewards.ledger.v1 import journal_pb2, points_pb2
 
 from ledger_svc.journal.values import Entry, Key, Owner
-from svckit.errors import Reason, Refused, invalid
+from svckit.errors import invalid
 from svckit.programs import Program
 
 _OLDEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -97,11 +97,6 @@ def redemption(entry: Entry, member_id: str, points_reversed: int) -> points_pb2
         points_reversed=points_reversed,
         recorded_at=timestamp(entry.recorded_at),
     )
-
-
-def transaction_not_found() -> Refused:
-    """There is no such transaction in this program, or none at all: the same answer (G49)."""
-    return Refused(Reason.TRANSACTION_NOT_FOUND, "There is no such transaction.")
 
 
 def future_expiry(text: str, zone: ZoneInfo, now: datetime, field: str) -> datetime | None:

@@ -72,7 +72,10 @@ async def test_transfers_are_off_bounded_and_keep_the_expiry(ledger: Ledger) -> 
     transfer = movements_pb2.CreateTransferRequest(from_member_id="m_1", to_member_id="m_2", points=60)
     assert await refused(ledger, "CreateTransfer", transfer) == "PERMISSION_DENIED"
     await ledger.program(transfer_max_points=60)
-    assert (await move(ledger, "CreateTransfer", transfer)).balance == 40
+    moved = await move(ledger, "CreateTransfer", transfer)
+    assert moved.balance == 40
+    asked = points_pb2.GetRedemptionRequest(transaction_id=moved.transaction_id)
+    assert (await ledger.call("GetRedemption", asked)).status == points_pb2.GetRedemptionResponse.NOT_SEEN
     assert (await ledger.balance("m_2")).balance == 60
     assert await refused(ledger, "CreateTransfer", transfer) == "INSUFFICIENT_POINTS"
     over = movements_pb2.CreateTransferRequest(from_member_id="m_1", to_member_id="m_2", points=61)
