@@ -54,7 +54,9 @@ class Database:
                 try:
                     return await self._attempt(work)
                 except (exc.DBAPIError, exc.TimeoutError) as error:
-                    if not _may_repeat(error) or attempt == ATTEMPTS:
+                    # A connection that broke before the commit was sent has certainly written nothing.
+                    broken = isinstance(error, exc.DBAPIError) and error.connection_invalidated
+                    if attempt == ATTEMPTS or not (broken or _state(error) in _LOST_RACE):
                         raise _refusal(error) from error
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
         raise AssertionError("the last attempt returns or raises")
@@ -99,13 +101,8 @@ async def _wrapped(tx: Tx, error: psycopg.Error) -> exc.DBAPIError:
     return exc.DBAPIError(None, None, error, connection_invalidated=broken)
 
 
-def _state(error: exc.DBAPIError) -> str:
-    return getattr(error.orig, "sqlstate", None) or ""
-
-
-def _may_repeat(error: exc.DBAPIError | exc.TimeoutError) -> bool:
-    # A connection that broke before the commit was sent has certainly written nothing.
-    return isinstance(error, exc.DBAPIError) and (error.connection_invalidated or _state(error) in _LOST_RACE)
+def _state(error: exc.DBAPIError | exc.TimeoutError) -> str:
+    return getattr(getattr(error, "orig", None), "sqlstate", None) or ""
 
 
 def _refusal(error: exc.DBAPIError | exc.TimeoutError) -> Exception:

@@ -29,23 +29,16 @@ def spec(reason: Reason.ValueType) -> Spec:
 
 class Refused(Exception):  # noqa: N818 - an outcome of the domain, named as it reads at a raise
     """A call is refused. `message` is for people and holds no secret and no personal data. `detail` is one of the
-    typed messages of `rewards.errors.v1`, or a `BadRequest`. `retry_after_s` becomes the Retry-After header."""
+    typed messages of `rewards.errors.v1`, or a `BadRequest`. `retry_after_s` becomes the Retry-After header. `code` is
+    the reason's gRPC code; a refusal that `binds` is remembered under the call's idempotency key (G58)."""
 
     def __init__(
         self, reason: Reason.ValueType, message: str, *, detail: Message | None = None, retry_after_s: int | None = None
     ) -> None:
         super().__init__(message)
         self.reason, self.message, self.detail, self.retry_after_s = reason, message, detail, retry_after_s
-
-    @property
-    def code(self) -> grpc.StatusCode:
-        """The gRPC code of the reason."""
-        return _GRPC_CODES[spec(self.reason).code]
-
-    @property
-    def binds(self) -> bool:
-        """True if the refusal is remembered under the call's idempotency key (G58)."""
-        return spec(self.reason).binds
+        found = spec(reason)
+        self.code, self.binds = _GRPC_CODES[found.code], found.binds
 
     def status(self) -> status_pb2.Status:
         """The refusal as it leaves the process."""
@@ -68,9 +61,7 @@ def from_status(status: status_pb2.Status) -> Refused:
         for kind in _DETAILS:
             if packed.Is(kind.DESCRIPTOR):
                 detail = kind.FromString(packed.value)
-    if reason is None:
-        return internal()
-    return Refused(reason, status.message, detail=detail)
+    return internal() if reason is None else Refused(reason, status.message, detail=detail)
 
 
 def invalid(**fields: str) -> Refused:

@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
-from functools import cache
+from functools import cache, partial
 from typing import Final, NamedTuple, TypeVar
 
 from google.protobuf.descriptor import Descriptor
@@ -102,20 +102,18 @@ class Idempotency:
         try:
             result = await self._db.transact(first_or_replay)
         except Refused as refusal:
-            result = await self._settle(claim, refusal)
+            if refusal.reason in (Reason.UNAVAILABLE, Reason.TIMEOUT):
+                raise
+            twin = await self._db.transact(partial(self._settle, claim, refusal))
+            if twin is None:
+                raise
+            result = twin
         return replay(result, claim, response) if isinstance(result, Outcome) else result
 
-    async def _settle(self, claim: Claim, refusal: Refused) -> Outcome:
-        """What a call that did not get through answers: the outcome of a twin, else its own refusal."""
-
-        async def settle(tx: Tx) -> Outcome | None:
-            kept = refusal.binds and await self.record(tx, claim, refused(claim, refusal))
-            return None if kept else await self.find(tx, claim)
-
-        kept = None if refusal.reason in (Reason.UNAVAILABLE, Reason.TIMEOUT) else await self._db.transact(settle)
-        if kept is None:
-            raise refusal
-        return kept
+    async def _settle(self, claim: Claim, refusal: Refused, tx: Tx) -> Outcome | None:
+        """Keeps a refusal that binds; else gives the outcome of a twin, which is this call's answer too."""
+        kept = refusal.binds and await self.record(tx, claim, refused(claim, refusal))
+        return None if kept else await self.find(tx, claim)
 
     def claim(self, request: Message) -> Claim:
         """The current call's key with the fingerprint of `request`."""
@@ -150,8 +148,7 @@ class Idempotency:
         """A worker's step: wipes secrets that may no longer be replayed; how many there were."""
         keys = self._keys.c
         old = self._keys.update().where(keys.secret_body.is_not(None), keys.created_at < func.now() - SECRET_REPLAY)
-        wiped = await self._db.transact(lambda tx: tx.execute(old.values(secret_body=None)))
-        return wiped.rowcount
+        return (await self._db.transact(lambda tx: tx.execute(old.values(secret_body=None)))).rowcount
 
 
 def _named(claim: Claim) -> dict[str, str]:
@@ -185,8 +182,7 @@ def replay(outcome: Outcome, claim: Claim, response: type[Response]) -> Response
     if not hmac.compare_digest(outcome.fingerprint, claim.fingerprint):
         raise Refused(Reason.IDEMPOTENCY_KEY_REUSED, "This Idempotency-Key was used with another request.")
     if outcome.state is State.IN_PROGRESS:
-        message = "The first call with this key is still running."
-        raise Refused(Reason.IDEMPOTENCY_IN_FLIGHT, message, retry_after_s=1)
+        raise Refused(Reason.IDEMPOTENCY_IN_FLIGHT, "The first call with this key is still running.", retry_after_s=1)
     call.current().reply_headers[REPLAYED_HEADER] = "true"
     if outcome.state is State.REFUSED:
         raise from_status(Status.FromString(outcome.body))

@@ -30,8 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Chain(grpc.aio.ServerInterceptor):
-    """Wraps every declared RPC in the stages. An RPC that is not in `methods` is left out of the server.
-    `open_services` are served as they are: health and reflection."""
+    """Wraps each RPC of `methods` in the stages. Others are not served, but `open_services` are, as they are."""
 
     def __init__(self, methods: Mapping[str, Method], open_services: frozenset[str]) -> None:
         self._methods = methods

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 from rewards.fulfillment.v1.webhooks_pb2 import Event, PublishEventsRequest
-from sqlalchemy import Column, DateTime, MetaData, Table, Text, Uuid, delete, func, insert, select, text
+from sqlalchemy import Column, DateTime, MetaData, Table, Text, Uuid, cast, delete, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from svckit.clients import invoke
@@ -87,11 +87,8 @@ class Outbox:
         claim = claim.on_conflict_do_update(index_elements=["program_id"], set_=lease, where=free)
         if (await tx.execute(claim)).rowcount == 0:
             return []
-        batch = select(self._events).where(events.program_id == program_id)
-        rows = await tx.execute(batch.order_by(events.created_at, events.event_id).limit(BATCH))
-        return [_event(row) for row in rows]
-
-
-def _event(row: Any) -> Event:
-    whose = {"program_id": row.program_id, "member_id": row.member_id}
-    return Event(event_id=str(row.event_id), type=row.type, created_at=row.created_at, data_json=row.data, **whose)
+        # The columns as the message names them.
+        named = (cast(events.event_id, Text).label("event_id"), events.data.label("data_json"))
+        batch = select(events.program_id, events.type, events.member_id, events.created_at, *named)
+        batch = batch.where(events.program_id == program_id).order_by(events.created_at, events.event_id).limit(BATCH)
+        return [Event(**row) for row in (await tx.execute(batch)).mappings()]

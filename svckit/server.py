@@ -114,5 +114,4 @@ async def serve(
     log.info("stopped")
 
 
-# For a process's main coroutine.
 run = uvloop.run

@@ -42,7 +42,8 @@ def start(service: str, environment: str, metrics_listen: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter(service))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    _export_spans(service, environment)
+    if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        _export_spans(service, environment)
     if metrics_listen:
         host, _, port = metrics_listen.rpartition(":")
         start_http_server(int(port), host)
@@ -50,8 +51,6 @@ def start(service: str, environment: str, metrics_listen: str) -> None:
 
 def _export_spans(service: str, environment: str) -> None:
     global _failures  # noqa: PLW0603 - set once at start, like the SDK's own provider
-    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
-        return
     ratio = PRODUCTION_SAMPLE_RATIO if environment == "production" else 1.0
     processor = BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=500)
     resource = Resource.create({"service.name": service})
