@@ -152,6 +152,8 @@ holds = Table(
     CheckConstraint("(state = 1) = (ended_at IS NULL)", name="holds_end_with_a_state"),
 )
 
+# What was held as of an instant: what is active still, and what has ended since.
+Index("holds_of_account", holds.c.program_id, holds.c.account_id, holds.c.ended_at)
 Index("holds_due", holds.c.program_id, holds.c.expires_at, postgresql_where=text("state = 1"))
 
 rules = Table(

@@ -84,6 +84,10 @@ class Account:
             if lot.lot_id not in known:
                 bisect.insort(self.lots, lot, key=Lot.order)
 
+    def moment(self, at: datetime) -> datetime:
+        """`at`, but not before the last entry: where what changes without an entry stands among the entries."""
+        return at if self.last_at is None else max(at, self.last_at)
+
     def balance(self, at: datetime) -> int:
         """Posted less what has run out at `at`, whether that is posted yet or not (G3)."""
         return self.posted - sum(lot.remaining for lot in self.lots if lot.expired(at))

@@ -167,7 +167,7 @@ class Book:
 
     def end(self, hold: Hold, state: HoldState, at: datetime) -> None:
         """Gives a hold its terminal state (G7)."""
-        hold.state, hold.ended_at = state, at
+        hold.state, hold.ended_at = state, self.accounts[hold.key].moment(at)
         self.ended_holds.append(hold)
 
     def tell(self, event_type: str, account: Account, entry: Entry, points: int) -> None:

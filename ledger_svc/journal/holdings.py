@@ -29,7 +29,8 @@ class PlaceHold:
         """Freezes lots. Raises MEMBER_NOT_FOUND, MEMBER_NOT_ACTIVE, INSUFFICIENT_POINTS or _FUNDS."""
         account = book.active(self.key, self.at)
         uses = account.hold(self.at, self.amount)
-        hold = Hold(new_id(), self.key, self.amount, HoldState.ACTIVE, self.at, self.expires_at, uses)
+        placed_at = account.moment(self.at)
+        hold = Hold(new_id(), self.key, self.amount, HoldState.ACTIVE, placed_at, self.expires_at, uses)
         book.holds[hold.hold_id] = hold
         book.new_holds.append(hold)
         return Posted(hold.hold_id, self.amount, account.posted)
@@ -87,9 +88,9 @@ class Void:
         if due is not self.timeout:
             raise Refused(Reason.HOLD_NOT_ACTIVE, "The hold has run out." if due else "The hold has not run out yet.")
         account = book.account(hold.key, self.at)
+        # Ended before what it thaws runs out, so that a balance as of an earlier instant can tell the two apart.
+        book.end(hold, HoldState.TIMED_OUT if due else HoldState.VOIDED, self.at)
         account.release(hold.hold_id, hold.uses, hold.amount)
         before = account.posted
         account.sweep(self.at)
-        state = HoldState.TIMED_OUT if due else HoldState.VOIDED
-        book.end(hold, state, self.at)
         return Posted(hold.hold_id, hold.amount, account.available(self.at), before - account.posted)

@@ -1,15 +1,13 @@
 """The journal's SQL. Rows are locked in one order: an account, then what hangs on it."""
 
-from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from ledger_svc.journal.account import Account
-from ledger_svc.journal.values import Category, Entry, Key, Kind, Lot, Owner
+from ledger_svc.journal.values import Category, Entry, Key, Kind, Owner
 from ledger_svc.tables import accounts, entries, holds, lots, members, reversals
 from svckit.db import Tx
 from svckit.errors import Reason, Refused
@@ -31,35 +29,6 @@ async def store_member(tx: Tx, program_id: str, member_id: str, *, active: bool,
     statement = upsert(members).values(row)
     newer = members.c.version < statement.excluded.version
     await tx.execute(statement.on_conflict_do_update(index_elements=["program_id", "member_id"], set_=row, where=newer))
-
-
-async def read(tx: Tx, key: Key) -> Account:
-    """The account as it is, unlocked; an empty one if it was never used."""
-    row = await _account(tx, key)
-    return Account(key, 0) if row is None else await _loaded(tx, key, row)
-
-
-async def _account(tx: Tx, key: Key) -> Any:
-    statement = select(accounts).where(
-        accounts.c.program_id == key.program_id,
-        accounts.c.owner_kind == key.owner_kind,
-        accounts.c.owner == key.owner,
-        accounts.c.asset == key.asset,
-    )
-    return (await tx.execute(statement)).one_or_none()
-
-
-async def _loaded(tx: Tx, key: Key, row: Any, named_lots: Sequence[UUID] = ()) -> Account:
-    account = Account(key, row.account_id, row.posted, row.held, row.version, row.last_at)
-    if account.has_lots:
-        wanted = or_(lots.c.open, lots.c.lot_id.in_(named_lots)) if named_lots else lots.c.open
-        found = await tx.execute(
-            select(lots)
-            .where(and_(lots.c.program_id == key.program_id, lots.c.account_id == row.account_id, wanted))
-            .order_by(lots.c.expires_at.nulls_last(), lots.c.earned_at, lots.c.lot_id)
-        )
-        account.lots = [Lot(x.lot_id, x.earned_at, x.expires_at, x.original, x.remaining) for x in found]
-    return account
 
 
 async def find_redemption(tx: Tx, program_id: str, transaction_id: UUID) -> tuple[int, Entry] | None:

@@ -105,19 +105,3 @@ def future_expiry(text: str, zone: ZoneInfo, now: datetime, field: str) -> datet
     if at is not None and at <= now:
         raise invalid(**{field: "has passed already"})
     return at
-
-
-def period(request: points_pb2.GetTransactionHistoryRequest) -> tuple[datetime | None, datetime | None]:
-    """The half-open period of a history. Raises INVALID_REQUEST if it ends before it starts."""
-    start = instant(request.from_time, "from") if request.HasField("from_time") else None
-    end = instant(request.to_time, "to") if request.HasField("to_time") else None
-    if start is not None and end is not None and end < start:
-        raise invalid(to="is before from")
-    return start, end
-
-
-def version(text: str) -> int:
-    """The place in a page token. Raises INVALID_REQUEST if somebody else made it."""
-    if not text.isascii() or not text.isdigit():
-        raise invalid(pageToken="is not a token of this list")
-    return min(int(text), 2**63 - 1)

@@ -1,30 +1,35 @@
-"""Reading balances and histories. What is read is one snapshot; expiry counts from its instant (G3)."""
+"""Reading balances, statements and histories. What is read is one snapshot; expiry counts from its instant (G3)."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from rewards.ledger.v1 import points_pb2 as pb
 
 from ledger_svc.journal import store as journal
-from ledger_svc.journal import wire
+from ledger_svc.journal.values import Key
+from ledger_svc.journal.wire import member_key, timestamp, transaction
 from ledger_svc.parts import Rpcs
-from ledger_svc.statements import store
+from ledger_svc.statements import rules, store, wire
 from svckit import paging
+from svckit.db import Tx
+from svckit.programs import Program
 
 
 class StatementRpcs(Rpcs):
     """The PointsService RPCs that read."""
 
     async def GetBalance(self, request: pb.GetBalanceRequest, context: Any) -> pb.GetBalanceResponse:
-        """Reads a member's balance as it is now."""
+        """Reads a member's balance as it is now, or as it was."""
         program, now = await self.program()
-        async with self.db.read() as tx:
-            await journal.member_active(tx, program.program_id, request.member_id)
-            account = await journal.read(tx, wire.member_key(program, request.member_id, request.asset))
+        as_of = wire.as_of(request, now)
+        async with self._member(program, request.member_id, request.asset) as (tx, key, _):
+            if as_of is None:
+                found = await store.standing(tx, key, now)
+            else:
+                found = await store.standing_as_of(tx, key, as_of)
         return pb.GetBalanceResponse(
-            balance=account.balance(now),
-            available=account.available(now),
-            held=account.held,
-            as_of=wire.timestamp(now),
+            balance=found.balance, available=found.available, held=found.held, as_of=timestamp(as_of or now)
         )
 
     async def CheckAvailability(
@@ -32,32 +37,66 @@ class StatementRpcs(Rpcs):
     ) -> pb.CheckAvailabilityResponse:
         """Says whether RedeemPoints of so many would succeed now."""
         program, now = await self.program()
-        async with self.db.read() as tx:
-            active = await journal.member_active(tx, program.program_id, request.member_id)
-            account = await journal.read(tx, wire.member_key(program, request.member_id, request.asset))
-        available = account.available(now)
+        async with self._member(program, request.member_id, request.asset) as (tx, key, active):
+            found = await store.standing(tx, key, now)
         return pb.CheckAvailabilityResponse(
-            available=active and request.points <= available,
-            balance=account.balance(now),
-            available_points=available,
+            available=active and request.points <= found.available,
+            balance=found.balance,
+            available_points=found.available,
         )
+
+    async def GetStatementSummary(
+        self, request: pb.GetStatementSummaryRequest, context: Any
+    ) -> pb.GetStatementSummaryResponse:
+        """Sums up a period."""
+        period = wire.period(request)
+        program, _ = await self.program()
+        async with self._member(program, request.member_id, request.asset) as (tx, key, _):
+            found = await store.statement(tx, key, period)
+        return wire.summary(found.opening, rules.lines(found.movements), found.closing)
+
+    async def GetStatementByCategory(
+        self, request: pb.GetStatementByCategoryRequest, context: Any
+    ) -> pb.GetStatementByCategoryResponse:
+        """Sums up a period by category."""
+        period = wire.period(request)
+        program, _ = await self.program()
+        async with self._member(program, request.member_id, request.asset) as (tx, key, _):
+            found = await store.statement(tx, key, period)
+        return wire.by_category(rules.categories(found.movements))
+
+    async def GetExpirySchedule(
+        self, request: pb.GetExpiryScheduleRequest, context: Any
+    ) -> pb.GetExpiryScheduleResponse:
+        """Says which points run out when."""
+        program, now = await self.program()
+        async with self._member(program, request.member_id, request.asset) as (tx, key, _):
+            return wire.schedule(await store.expiry_schedule(tx, key, now))
 
     async def GetTransactionHistory(
         self, request: pb.GetTransactionHistoryRequest, context: Any
     ) -> pb.GetTransactionHistoryResponse:
         """Reads a member's transactions, newest first."""
         period = wire.period(request)
-        place = paging.place(request, 1)
-        before = wire.version(place[0]) if place else None
+        if place := paging.place(request, 1):
+            period = period.before(wire.place(place[0]))
         size = paging.size(request.page_size)
         program, _ = await self.program()
-        async with self.db.read() as tx:
-            await journal.member_active(tx, program.program_id, request.member_id)
-            key = wire.member_key(program, request.member_id, request.asset)
-            found = await store.history(tx, key, period, list(request.kinds), before, size + 1)
+        async with self._member(program, request.member_id, request.asset) as (tx, key, _):
+            found = await store.history(tx, key, period, list(request.kinds), size + 1)
         page = found[:size]
         more = len(found) > size
         return pb.GetTransactionHistoryResponse(
-            transactions=[wire.transaction(entry) for entry in page],
-            next_page_token=paging.token(request, str(page[-1].version)) if more else "",
+            transactions=[transaction(entry) for entry in page],
+            next_page_token=paging.token(request, page[-1].recorded_at.isoformat()) if more else "",
         )
+
+    @asynccontextmanager
+    async def _member(self, program: Program, member_id: str, asset: str) -> AsyncIterator[tuple[Tx, Key, bool]]:
+        """A connection to read from, the member's account, and whether the member may earn and redeem.
+
+        Raises INVALID_REQUEST for an asset the program does not have, MEMBER_NOT_FOUND also for another program's.
+        """
+        key = member_key(program, member_id, asset)
+        async with self.db.read() as tx:
+            yield tx, key, await journal.member_active(tx, program.program_id, member_id)

@@ -1,0 +1,62 @@
+"""Protobuf to values and back, for what is read."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from rewards.ledger.v1 import points_pb2 as pb
+
+from ledger_svc.journal.values import Category
+from ledger_svc.journal.wire import instant, timestamp
+from ledger_svc.statements.rules import Line, Period
+from svckit.errors import invalid
+
+_FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
+PeriodRequest = pb.GetTransactionHistoryRequest | pb.GetStatementSummaryRequest | pb.GetStatementByCategoryRequest
+
+
+def period(request: PeriodRequest) -> Period:
+    """A request's period; what is unset is open. Raises INVALID_REQUEST if it ends before it starts."""
+    start = instant(request.from_time, "from") if request.HasField("from_time") else _FIRST
+    end = instant(request.to_time, "to") if request.HasField("to_time") else _LAST
+    if end < start:
+        raise invalid(to="is before from")
+    return Period(start, end)
+
+
+def as_of(request: pb.GetBalanceRequest, now: datetime) -> datetime | None:
+    """The past instant that is asked for; None for now. Raises INVALID_REQUEST for one to come."""
+    if not request.HasField("as_of"):
+        return None
+    at = instant(request.as_of, "asOf")
+    if at > now:
+        raise invalid(asOf="is still to come")
+    return at
+
+
+def place(text: str) -> datetime:
+    """The place in a page token of the history. Raises INVALID_REQUEST if somebody else made it."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise invalid(pageToken="is not a token of this list") from None
+
+
+def summary(opening: int, lines: dict[Line, int], closing: int) -> pb.GetStatementSummaryResponse:
+    """A statement's answer: its fields are named as the lines are."""
+    named = {line.value: points for line, points in lines.items()}
+    return pb.GetStatementSummaryResponse(opening=opening, closing=closing, **named)
+
+
+def by_category(rows: dict[Category, int]) -> pb.GetStatementByCategoryResponse:
+    """The rows of a statement by category."""
+    return pb.GetStatementByCategoryResponse(
+        rows=[pb.CategoryRow(category=pb.Category.ValueType(c), points=points) for c, points in rows.items()]
+    )
+
+
+def schedule(rows: list[tuple[datetime, int]]) -> pb.GetExpiryScheduleResponse:
+    """The rows of an expiry schedule."""
+    return pb.GetExpiryScheduleResponse(
+        rows=[pb.ExpiryRow(expires_at=timestamp(at), points=points) for at, points in rows]
+    )
