@@ -34,7 +34,7 @@ WHERE CASE a.owner_kind WHEN %(member)s THEN greatest(a.posted::numeric - a.held
         """
 SELECT program_id, account_id, lot_id, coalesce(g.points, 0) AS gone, coalesce(d.points, 0) AS drawn FROM (
     SELECT l.program_id, min(l.account_id) AS account_id, l.lot_id, sum(l.original::numeric - l.remaining
-        - coalesce(least(l.original, e.amount::numeric - e.balance_after), 0)) AS points
+        - least(l.original, coalesce(e.amount::numeric - e.balance_after, 0))) AS points
     FROM lots l LEFT JOIN entries e ON e.program_id = l.program_id AND e.transaction_id = l.lot_id
         AND e.account_id = l.account_id AND e.balance_after < e.amount
     GROUP BY l.program_id, l.lot_id) g
