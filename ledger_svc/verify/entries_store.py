@@ -8,18 +8,18 @@ ENTRIES: Final = (
     Check(
         "L1",
         "every transaction sums to zero, both sides shown",
-        "postings",
+        "audit.postings",
         """
-SELECT program_id, transaction_id, asset, sum(amount) AS total FROM postings
+SELECT program_id, transaction_id, asset, sum(amount) AS total FROM audit.postings
 GROUP BY program_id, transaction_id, asset HAVING sum(amount) <> 0""",
         TRANSACTION + "its postings in {asset} sum to {total}",
     ),
     Check(
         "L1",
         "every kind sums to zero",
-        "postings",
+        "audit.postings",
         """
-SELECT program_id, asset, kind, sum(amount) AS total FROM postings
+SELECT program_id, asset, kind, sum(amount) AS total FROM audit.postings
 GROUP BY program_id, asset, kind HAVING sum(amount) <> 0""",
         "program {program_id}: the postings of kind {kind} in {asset} sum to {total}",
     ),

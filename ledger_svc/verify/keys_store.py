@@ -60,7 +60,8 @@ WHERE has_table_privilege(current_user, name, privilege)
         "pg_attribute",
         """
 SELECT c.relname AS name, a.attname AS column FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
-WHERE c.relnamespace = 'public'::regnamespace AND a.attnum > 0 AND a.atttypid = 'int4'::regtype""",
+WHERE c.relnamespace IN ('public'::regnamespace, 'audit'::regnamespace) AND a.attnum > 0
+    AND a.atttypid = 'int4'::regtype""",
         "{name}.{column} is an int4",
     ),
     Check(

@@ -1,7 +1,8 @@
 """The auditor's snapshot: one read-only transaction in which every check is put."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -36,7 +37,7 @@ class Finding(NamedTuple):
     took_s: float
 
 
-async def judge(url: str) -> AsyncIterator[Finding]:
+async def judge(url: str) -> AsyncGenerator[Finding, None]:
     """Every check's finding, all of one snapshot. No writer is blocked. Raises UnreachableError.
 
     `url` is a libpq URI of a role that may read the ledger; the runtime role is the one whose privileges matter.
@@ -45,15 +46,22 @@ async def judge(url: str) -> AsyncIterator[Finding]:
         async with await AsyncConnection.connect(url, options=_OPTIONS, row_factory=dict_row) as connection:
             await connection.set_isolation_level(IsolationLevel.REPEATABLE_READ)
             await connection.set_read_only(True)
-            counted: dict[str, int] = {}
-            for check in CHECKS:
-                started_s = time.monotonic()
-                if check.of not in counted:
-                    counted[check.of] = await _count(connection, check)
-                broken, first = await _broken(connection, check)
-                yield Finding(check, counted[check.of], broken, first, time.monotonic() - started_s)
+            async with aclosing(examine(connection)) as found:
+                async for finding in found:
+                    yield finding
     except psycopg.Error as error:
         raise UnreachableError(type(error).__name__) from error
+
+
+async def examine(connection: AsyncConnection[dict[str, Any]]) -> AsyncGenerator[Finding, None]:
+    """Every check's finding as the transaction of `connection` sees the ledger."""
+    counted: dict[str, int] = {}
+    for check in CHECKS:
+        started_s = time.monotonic()
+        if check.of not in counted:
+            counted[check.of] = await _count(connection, check)
+        broken, first = await _broken(connection, check)
+        yield Finding(check, counted[check.of], broken, first, time.monotonic() - started_s)
 
 
 async def _count(connection: AsyncConnection[dict[str, Any]], check: Check) -> int:

@@ -1,4 +1,7 @@
-"""Both sides of every entry, for auditors to sum: the counter-entry that the kind implies is written out."""
+"""Both sides of every entry, for auditors to sum: the counter-entry that the kind implies is written out.
+
+It stands in a schema of its own, so that an auditor's role can be let in to read without entering the tables.
+"""
 
 from alembic import op
 
@@ -9,7 +12,7 @@ down_revision = "0001"
 # back is positive, an earning taken back is negative. A kind that no account stands for has no other side here,
 # so that it does not sum to zero and is found.
 _VIEW = """
-CREATE VIEW postings AS
+CREATE VIEW audit.postings AS
 SELECT e.program_id, a.asset, e.transaction_id, e.kind, e.recorded_at, e.effective_at,
     CASE a.owner_kind WHEN 1 THEN 'member' ELSE 'funding' END AS account, a.owner, e.amount
 FROM entries e JOIN accounts a ON a.program_id = e.program_id AND a.account_id = e.account_id
@@ -33,5 +36,7 @@ WHERE e.system IS NOT NULL
 
 
 def upgrade() -> None:
+    op.execute("CREATE SCHEMA audit")
     op.execute(_VIEW)
-    op.execute("GRANT SELECT ON postings TO ledger_runtime")
+    op.execute("GRANT USAGE ON SCHEMA audit TO ledger_runtime")
+    op.execute("GRANT SELECT ON audit.postings TO ledger_runtime")
