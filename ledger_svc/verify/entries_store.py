@@ -99,7 +99,7 @@ SELECT program_id, account_id, posted, held FROM accounts a WHERE posted < held 
     owner_kind <> %(member)s
     OR EXISTS (SELECT FROM lots l WHERE l.program_id = a.program_id AND l.account_id = a.account_id AND l.remaining > 0)
     OR NOT EXISTS (SELECT FROM entries e WHERE e.program_id = a.program_id AND e.account_id = a.account_id
-        AND e.kind IN (%(reverse)s, %(adjust)s) AND e.amount < 0))""",
+        AND e.kind = %(reverse)s AND e.amount < 0))""",
         ACCOUNT + "posted {posted} is less than held {held}",
     ),
     Check(
@@ -125,6 +125,7 @@ WHERE (e.kind = %(reverse)s) <> (e.reverses IS NOT NULL) OR (e.reverses IS NOT N
         "L4",
         "a transaction is reversed once, and never by more than its amount",
         "reversals",
+        # Of an earning that is taken back a part may have run out or be written off, so that no entry has it.
         """
 SELECT program_id, transaction_id, r.rows, r.reversed, abs(b.amount) AS back, abs(o.amount) AS amount FROM (
     SELECT program_id, transaction_id, count(*) AS rows, max(amount) AS amount, sum(reversed) AS reversed
@@ -134,7 +135,8 @@ FULL JOIN (
     FROM entries WHERE reverses IS NOT NULL GROUP BY program_id, reverses) b USING (program_id, transaction_id)
 LEFT JOIN entries o USING (program_id, transaction_id)
 WHERE r.rows IS DISTINCT FROM 1 OR r.amount IS DISTINCT FROM abs(o.amount::numeric) OR r.reversed > r.amount
-    OR r.reversed IS DISTINCT FROM abs(b.amount) OR sign(b.amount) = sign(o.amount)""",
+    OR CASE WHEN o.amount > 0 THEN r.reversed < abs(b.amount) ELSE r.reversed IS DISTINCT FROM abs(b.amount) END
+    OR sign(b.amount) = sign(o.amount)""",
         TRANSACTION + "of {amount} its {rows} rows say {reversed} is reversed, its reversals sum to {back}",
     ),
     Check(

@@ -30,56 +30,65 @@ WHERE CASE a.owner_kind WHEN %(member)s THEN greatest(a.posted::numeric - a.held
         "L5",
         "a lot lacks exactly what was drawn from it",
         "lots",
-        # A lot that came into a debt filled it first: its own entry tells how much (G11).
+        # A hold that ended and wrote nothing gave everything back, unless a debt took it.
         """
-SELECT program_id, account_id, lot_id, coalesce(g.points, 0) AS gone, coalesce(d.points, 0) AS drawn FROM (
-    SELECT l.program_id, min(l.account_id) AS account_id, l.lot_id, sum(l.original::numeric - l.remaining
-        - least(l.original, coalesce(e.amount::numeric - e.balance_after, 0))) AS points
-    FROM lots l LEFT JOIN entries e ON e.program_id = l.program_id AND e.transaction_id = l.lot_id
-        AND e.account_id = l.account_id AND e.balance_after < e.amount
-    GROUP BY l.program_id, l.lot_id) g
-FULL JOIN (
-    SELECT u.program_id, u.lot_id, sum(u.amount) AS points FROM lot_uses u
-    WHERE NOT EXISTS (SELECT FROM holds h
-        WHERE h.program_id = u.program_id AND h.hold_id = u.transaction_id AND h.state = %(voided)s)
-    GROUP BY u.program_id, u.lot_id) d USING (program_id, lot_id)
-WHERE coalesce(g.points, 0) <> coalesce(d.points, 0)""",
+WITH debtors AS (SELECT DISTINCT program_id, account_id FROM entries WHERE kind = %(reverse)s AND amount < 0),
+silent AS (
+    SELECT h.program_id, h.hold_id AS transaction_id, d.account_id IS NOT NULL AS indebted
+    FROM holds h LEFT JOIN debtors d USING (program_id, account_id)
+    WHERE h.state NOT IN (%(active)s, %(captured)s) AND NOT EXISTS (SELECT FROM lot_uses u
+        WHERE u.program_id = h.program_id AND u.transaction_id = h.hold_id AND u.amount < 0)),
+drawn AS (
+    SELECT u.program_id, u.lot_id, sum(CASE WHEN s.indebted IS NULL THEN u.amount ELSE 0 END) AS least,
+        sum(CASE WHEN s.indebted IS FALSE THEN 0 ELSE u.amount END) AS most
+    FROM lot_uses u LEFT JOIN silent s USING (program_id, transaction_id) GROUP BY u.program_id, u.lot_id)
+SELECT program_id, l.account_id, lot_id, coalesce(l.original::numeric - l.remaining, 0) AS gone,
+    coalesce(d.most, 0) AS drawn
+FROM lots l FULL JOIN drawn d USING (program_id, lot_id)
+WHERE coalesce(l.original::numeric - l.remaining, 0) NOT BETWEEN coalesce(d.least, 0) AND coalesce(d.most, 0)""",
         LOT + "it lacks {gone}, {drawn} were drawn from it",
     ),
     Check(
         "L5",
         "a debit draws what it takes, a reversal gives back what it returns",
         "lot_uses",
-        # A clawback draws what is still there; the rest is a debt (G11).
+        # Where an earning was taken back, there may have been a debt: a clawback draws what is still there, what
+        # comes in fills the debt first, and of what comes back the debt takes its part (G11).
         """
-SELECT program_id, transaction_id, coalesce(t.at_most, 0) AS wanted, coalesce(u.points, 0) AS drawn FROM (
-    SELECT program_id, transaction_id, sum(points) AS at_most, sum(CASE clawback WHEN true THEN 0 ELSE points END)
-        AS at_least
-    FROM (
-        SELECT e.program_id, e.transaction_id, -e.amount::numeric AS points,
-            e.kind = %(reverse)s AND e.amount < 0 AS clawback
-        FROM entries e JOIN accounts a USING (program_id, account_id)
-        WHERE a.owner_kind = %(member)s AND (e.amount < 0 OR e.kind = %(reverse)s)
-        UNION ALL
-        SELECT h.program_id, h.hold_id, h.amount, false FROM holds h JOIN accounts a USING (program_id, account_id)
-        WHERE a.owner_kind = %(member)s AND h.state <> %(captured)s) asked
+WITH debtors AS (SELECT DISTINCT program_id, account_id FROM entries WHERE kind = %(reverse)s AND amount < 0),
+asked AS (
+    SELECT e.program_id, e.transaction_id,
+        CASE WHEN (e.amount > 0) = (e.kind = %(reverse)s) THEN -e.amount ELSE 0 END::numeric AS least,
+        CASE WHEN d.account_id IS NULL THEN CASE WHEN e.amount < 0 OR e.kind = %(reverse)s THEN -e.amount ELSE 0 END
+            WHEN e.amount < 0 THEN coalesce(h.amount, -e.amount)
+            WHEN e.kind = %(reverse)s THEN 0 ELSE e.amount END::numeric AS most
+    FROM entries e JOIN accounts a USING (program_id, account_id)
+    LEFT JOIN debtors d USING (program_id, account_id)
+    LEFT JOIN holds h ON h.program_id = e.program_id AND h.hold_id = e.transaction_id
+    WHERE a.owner_kind = %(member)s
+    UNION ALL
+    SELECT h.program_id, h.hold_id, CASE h.state WHEN %(active)s THEN h.amount ELSE 0 END, h.amount
+    FROM holds h JOIN accounts a USING (program_id, account_id)
+    WHERE a.owner_kind = %(member)s AND h.state <> %(captured)s)
+SELECT program_id, transaction_id, t.least, t.most, coalesce(u.points, 0) AS drawn FROM (
+    SELECT program_id, transaction_id, sum(least) AS least, sum(most) AS most FROM asked
     GROUP BY program_id, transaction_id) t
 FULL JOIN (
     SELECT program_id, transaction_id, sum(amount) AS points FROM lot_uses GROUP BY program_id, transaction_id
     ) u USING (program_id, transaction_id)
-WHERE coalesce(u.points, 0) NOT BETWEEN coalesce(t.at_least, 0) AND coalesce(t.at_most, 0)""",
-        TRANSACTION + "{wanted} were to be drawn from lots, {drawn} were",
+WHERE coalesce(u.points, 0) NOT BETWEEN coalesce(t.least, 0) AND coalesce(t.most, 0)""",
+        TRANSACTION + "{least} to {most} were to be drawn from lots, {drawn} were",
     ),
     Check(
         "L5",
         "a transaction draws from its own account's lots",
         "lot_uses",
         """
-SELECT u.program_id, u.transaction_id, u.lot_id FROM lot_uses u WHERE NOT EXISTS (
-    SELECT FROM lots l JOIN (
-        SELECT program_id, transaction_id, account_id FROM entries
-        UNION ALL SELECT program_id, hold_id, account_id FROM holds) t USING (program_id, account_id)
-    WHERE l.program_id = u.program_id AND l.lot_id = u.lot_id AND t.transaction_id = u.transaction_id)""",
+SELECT u.program_id, u.transaction_id, u.lot_id FROM lot_uses u JOIN (
+    SELECT program_id, transaction_id, account_id FROM entries
+    UNION ALL SELECT program_id, hold_id, account_id FROM holds) t USING (program_id, transaction_id)
+LEFT JOIN lots l ON l.program_id = u.program_id AND l.account_id = t.account_id AND l.lot_id = u.lot_id
+GROUP BY u.program_id, u.transaction_id, u.position, u.lot_id HAVING count(l.lot_id) = 0""",
         TRANSACTION + "lot {lot_id} is not one of its account",
     ),
     Check(
@@ -90,10 +99,10 @@ SELECT u.program_id, u.transaction_id, u.lot_id FROM lot_uses u WHERE NOT EXISTS
         """
 SELECT program_id, transaction_id, lot_id FROM (
     SELECT u.program_id, u.transaction_id, u.lot_id, place, lag(place) OVER (
-        PARTITION BY u.program_id, u.transaction_id ORDER BY u.position) AS before
+        PARTITION BY u.program_id, u.transaction_id, l.account_id ORDER BY u.position) AS before
     FROM lot_uses u JOIN (
-        SELECT program_id, lot_id, ROW(coalesce(expires_at, 'infinity'), earned_at, lot_id) AS place FROM lots
-        ) l USING (program_id, lot_id)
+        SELECT program_id, account_id, lot_id, ROW(coalesce(expires_at, 'infinity'), earned_at, lot_id) AS place
+        FROM lots) l USING (program_id, lot_id)
     WHERE u.amount > 0 AND NOT EXISTS (SELECT FROM entries e WHERE e.reverses IS NOT NULL
         AND e.program_id = u.program_id AND e.transaction_id = u.transaction_id)) used
 WHERE place < before""",

@@ -1,23 +1,23 @@
 """Which operations answer with a transaction or a hold, read off the protos. Pure."""
 
+import pkgutil
+from importlib import import_module
 from typing import Final
 
-from google.protobuf.descriptor import FieldDescriptor
-from rewards.ledger.v1 import funding_pb2, journal_pb2, points_pb2
+from rewards.ledger import v1
 
 _NAMES: Final = {"transaction_id", "reversal_id", "hold_id"}
 
 
 def naming() -> dict[str, str]:
     """Each operation whose answer begins with the id of what it did, and that field's name."""
+    files = [import_module(f"{v1.__name__}.{m.name}") for m in pkgutil.iter_modules(v1.__path__)]
     return {
-        rpc.name: first.name
-        for file in (points_pb2, journal_pb2, funding_pb2)
+        rpc.name: field.name
+        for file in files
+        if hasattr(file, "DESCRIPTOR")
         for service in file.DESCRIPTOR.services_by_name.values()
         for rpc in service.methods
-        if (first := _first_field(rpc.output_type.fields)) is not None and first.name in _NAMES
+        for field in rpc.output_type.fields
+        if field.number == 1 and field.name in _NAMES
     }
-
-
-def _first_field(fields: list[FieldDescriptor]) -> FieldDescriptor | None:
-    return next((field for field in fields if field.number == 1), None)
