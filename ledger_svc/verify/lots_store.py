@@ -58,25 +58,21 @@ WHERE coalesce(l.original::numeric - l.remaining, 0) NOT BETWEEN coalesce(d.leas
 WITH debtors AS (SELECT DISTINCT program_id, account_id FROM entries WHERE kind = %(reverse)s AND amount < 0),
 asked AS (
     SELECT e.program_id, e.transaction_id,
-        CASE WHEN (e.amount > 0) = (e.kind = %(reverse)s) THEN -e.amount ELSE 0 END::numeric AS least,
-        CASE WHEN d.account_id IS NULL THEN CASE WHEN e.amount < 0 OR e.kind = %(reverse)s THEN -e.amount ELSE 0 END
-            WHEN e.amount < 0 THEN coalesce(h.amount, -e.amount)
-            WHEN e.kind = %(reverse)s THEN 0 ELSE e.amount END::numeric AS most
+        CASE WHEN (e.amount > 0) = (e.kind = %(reverse)s) THEN -e.amount ELSE 0 END AS least,
+        CASE WHEN d.account_id IS NULL THEN -e.amount WHEN e.amount < 0 THEN coalesce(h.amount, -e.amount)
+            WHEN e.kind = %(reverse)s THEN 0 ELSE e.amount END AS most, 0 AS drawn
     FROM entries e JOIN accounts a USING (program_id, account_id)
     LEFT JOIN debtors d USING (program_id, account_id)
     LEFT JOIN holds h ON h.program_id = e.program_id AND h.hold_id = e.transaction_id
-    WHERE a.owner_kind = %(member)s
+    WHERE a.owner_kind = %(member)s AND (e.amount < 0 OR e.kind = %(reverse)s OR d.account_id IS NOT NULL)
     UNION ALL
-    SELECT h.program_id, h.hold_id, CASE h.state WHEN %(active)s THEN h.amount ELSE 0 END, h.amount
+    SELECT h.program_id, h.hold_id, CASE h.state WHEN %(active)s THEN h.amount ELSE 0 END, h.amount, 0
     FROM holds h JOIN accounts a USING (program_id, account_id)
-    WHERE a.owner_kind = %(member)s AND h.state <> %(captured)s)
-SELECT program_id, transaction_id, t.least, t.most, coalesce(u.points, 0) AS drawn FROM (
-    SELECT program_id, transaction_id, sum(least) AS least, sum(most) AS most FROM asked
-    GROUP BY program_id, transaction_id) t
-FULL JOIN (
-    SELECT program_id, transaction_id, sum(amount) AS points FROM lot_uses GROUP BY program_id, transaction_id
-    ) u USING (program_id, transaction_id)
-WHERE coalesce(u.points, 0) NOT BETWEEN coalesce(t.least, 0) AND coalesce(t.most, 0)""",
+    WHERE a.owner_kind = %(member)s AND h.state <> %(captured)s
+    UNION ALL
+    SELECT program_id, transaction_id, 0, 0, amount FROM lot_uses)
+SELECT program_id, transaction_id, sum(least) AS least, sum(most) AS most, sum(drawn) AS drawn FROM asked
+GROUP BY program_id, transaction_id HAVING sum(drawn) NOT BETWEEN sum(least) AND sum(most)""",
         TRANSACTION + "{least} to {most} were to be drawn from lots, {drawn} were",
     ),
     Check(
@@ -103,7 +99,8 @@ SELECT program_id, transaction_id, lot_id FROM (
     FROM lot_uses u JOIN (
         SELECT program_id, account_id, lot_id, ROW(coalesce(expires_at, 'infinity'), earned_at, lot_id) AS place
         FROM lots) l USING (program_id, lot_id)
-    WHERE u.amount > 0 AND NOT EXISTS (SELECT FROM entries e WHERE e.reverses IS NOT NULL
+    WHERE u.amount > 0 AND (u.program_id, u.transaction_id) IN (
+        SELECT program_id, transaction_id FROM lot_uses WHERE position > 0) AND NOT EXISTS (SELECT FROM entries e WHERE e.reverses IS NOT NULL
         AND e.program_id = u.program_id AND e.transaction_id = u.transaction_id)) used
 WHERE place < before""",
         TRANSACTION + "it drew lot {lot_id} after one that expires later",

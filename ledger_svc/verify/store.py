@@ -20,7 +20,7 @@ from svckit.idempotency import State
 
 CHECKS: Final[tuple[Check, ...]] = (*ENTRIES, *LOTS, *HOLDS, *KEYS, *SERVER)
 # synchronous_commit stays as the role has it, because it is checked.
-_OPTIONS: Final = "-c timezone=UTC -c work_mem=64MB -c idle_in_transaction_session_timeout=10min"
+_OPTIONS: Final = "-c timezone=UTC -c work_mem=128MB -c idle_in_transaction_session_timeout=10min"
 
 
 class UnreachableError(Exception):
