@@ -99,9 +99,10 @@ SELECT program_id, transaction_id, lot_id FROM (
     FROM lot_uses u JOIN (
         SELECT program_id, account_id, lot_id, ROW(coalesce(expires_at, 'infinity'), earned_at, lot_id) AS place
         FROM lots) l USING (program_id, lot_id)
-    WHERE u.amount > 0 AND (u.program_id, u.transaction_id) IN (
-        SELECT program_id, transaction_id FROM lot_uses WHERE position > 0)
-        AND NOT EXISTS (SELECT FROM entries e WHERE e.reverses IS NOT NULL AND e.program_id = u.program_id AND e.transaction_id = u.transaction_id)) used
+    WHERE u.amount > 0
+        AND (u.program_id, u.transaction_id) IN (SELECT program_id, transaction_id FROM lot_uses WHERE position > 0)
+        AND NOT EXISTS (SELECT FROM entries e WHERE e.reverses IS NOT NULL
+            AND e.program_id = u.program_id AND e.transaction_id = u.transaction_id)) used
 WHERE place < before""",
         TRANSACTION + "it drew lot {lot_id} after one that expires later",
     ),
