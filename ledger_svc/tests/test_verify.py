@@ -126,10 +126,10 @@ async def tampering(url: str) -> AsyncIterator[psycopg.AsyncConnection[dict[str,
 
 
 # Whoever tampers does away with what stands in the way.
-UNBOUND = """
-ALTER TABLE accounts DROP CONSTRAINT accounts_funding_not_overdrawn;
-ALTER TABLE lots DROP CONSTRAINT lots_open_while_any_remain, DROP CONSTRAINT lots_remaining_in_range;
-ALTER TABLE reversals DROP CONSTRAINT reversals_pkey"""
+UNBOUND = """DO $$DECLARE bound record; BEGIN
+FOR bound IN SELECT conrelid::regclass AS name, conname FROM pg_constraint
+    WHERE contype = 'c' OR conname = 'reversals_pkey'
+LOOP EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', bound.name, bound.conname); END LOOP; END$$"""
 
 
 class Tamper(NamedTuple):
