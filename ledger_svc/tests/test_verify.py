@@ -128,7 +128,7 @@ async def tampering(url: str) -> AsyncIterator[psycopg.AsyncConnection[dict[str,
 # Whoever tampers does away with what stands in the way.
 UNBOUND = """DO $$DECLARE bound record; BEGIN
 FOR bound IN SELECT conrelid::regclass AS name, conname FROM pg_constraint
-    WHERE contype = 'c' OR conname = 'reversals_pkey'
+    WHERE conrelid <> 0 AND (contype = 'c' OR conname = 'reversals_pkey')
 LOOP EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', bound.name, bound.conname); END LOOP; END$$"""
 
 
