@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 UV_VERSION := 0.13.8
-PACKAGES := svckit identity_svc ledger_svc catalog_svc fulfillment_svc gateway devmesh tests bench conftest.py protos/generate.py
+PACKAGES := svckit k8s identity_svc ledger_svc catalog_svc fulfillment_svc gateway devmesh tests bench conftest.py protos/generate.py
 STAMP := .venv/.synced
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 

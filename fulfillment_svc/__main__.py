@@ -29,8 +29,7 @@ from svckit.config import Config, required
 from svckit.db import Database
 from svckit.idempotency import Idempotency
 from svckit.programs import ProgramDirectoryServicer
-from svckit.server import Served
-from svckit.workers import Worker
+from svckit.server import Served, Worker
 
 
 def served(

@@ -44,8 +44,7 @@ from identity_svc.surface import METHODS
 from svckit.clock import Clock, system_clock
 from svckit.db import Database
 from svckit.idempotency import Idempotency
-from svckit.server import Served
-from svckit.workers import Worker
+from svckit.server import Served, Worker
 
 # The services that keep a copy of the programs.
 PROGRAM_KEEPERS = ("ledger_svc", "catalog_svc", "fulfillment_svc")

@@ -10,7 +10,7 @@ from typing import Final
 from google.protobuf.descriptor import FileDescriptor
 from rewards.options.v1 import options_pb2
 
-from svckit.methods import Method, methods
+from svckit.call import Method, methods
 
 
 def _files() -> list[FileDescriptor]:

@@ -54,6 +54,8 @@ programs: Final = Table(
     Column("asset", Text, nullable=False),
     Column("points_per_unit", BigInteger, nullable=False),
     Column("clock_offset_s", BigInteger, nullable=False),
+    # Serialized rewards.identity.v1.Policy, which only the ledger reads.
+    Column("policy", LargeBinary, nullable=False, server_default=text("''::bytea")),
     Column("version", BigInteger, nullable=False),
     CheckConstraint("mode IN ('SANDBOX', 'LIVE')", name="programs_mode_known"),
     CheckConstraint("points_per_unit > 0", name="programs_points_per_unit_positive"),

@@ -14,6 +14,8 @@ from rewards.ledger.v1 import (
     funding_pb2_grpc,
     journal_pb2,
     journal_pb2_grpc,
+    movements_pb2,
+    movements_pb2_grpc,
     points_pb2,
     points_pb2_grpc,
 )
@@ -23,6 +25,8 @@ from ledger_svc.journal.directory import MemberDirectoryServicer
 from ledger_svc.journal.engine import Journal
 from ledger_svc.journal.funding import FundingServicer
 from ledger_svc.journal.holds import JournalServicer
+from ledger_svc.journal.movements import MovementsServicer
+from ledger_svc.journal.sweeps import Sweeper
 from ledger_svc.servicer import PointsServicer
 from ledger_svc.tables import keys, outbox, programs
 from ledger_svc.verify.report import verify
@@ -32,13 +36,12 @@ from svckit.config import Config, required, secret
 from svckit.db import Database
 from svckit.idempotency import Idempotency
 from svckit.programs import ProgramDirectoryServicer
-from svckit.server import Served
-from svckit.workers import Worker
+from svckit.server import Served, Worker
 
 
-def served(db: Database, fingerprint_key: bytes) -> list[Served]:
-    """Every servicer of the ledger on `db`."""
-    parts = (db, Journal(db), Idempotency(db, keys, fingerprint_key), system_clock)
+def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Served]:
+    """Every servicer of the ledger on `db`, posting through `journal`."""
+    parts = (db, journal, Idempotency(db, keys, fingerprint_key), system_clock)
     return [
         Served(
             points_pb2.DESCRIPTOR.services_by_name["PointsService"],
@@ -49,6 +52,11 @@ def served(db: Database, fingerprint_key: bytes) -> list[Served]:
             journal_pb2.DESCRIPTOR.services_by_name["JournalService"],
             journal_pb2_grpc.add_JournalServiceServicer_to_server,
             JournalServicer(*parts),
+        ),
+        Served(
+            movements_pb2.DESCRIPTOR.services_by_name["MovementsService"],
+            movements_pb2_grpc.add_MovementsServiceServicer_to_server,
+            MovementsServicer(*parts),
         ),
         Served(
             funding_pb2.DESCRIPTOR.services_by_name["FundingService"],
@@ -79,8 +87,12 @@ async def main() -> None:
     telemetry.start("ledger_svc", config.environment, config.metrics_listen)
     db = Database(required("REWARDS_DATABASE_URL"))
     events = EventsServiceStub(clients.channel(config, "fulfillment_svc"))
-    relay = Worker("outbox", lambda: outbox.relay(db, events))
-    await server.serve(config, served(db, secret("REWARDS_FINGERPRINT_KEY_FILE")), [relay])
+    journal = Journal(db)
+    workers = [
+        Worker("outbox", lambda: outbox.relay(db, events)),
+        Worker("sweep", Sweeper(db, journal, system_clock).step, interval_s=5.0),
+    ]
+    await server.serve(config, served(db, journal, secret("REWARDS_FINGERPRINT_KEY_FILE")), workers)
     await db.close()
 
 

@@ -1,14 +1,13 @@
 """What the ledger's RPCs are made with."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
 from google.protobuf.message import Message
 
-from ledger_svc.journal.book import Posted, Posting
 from ledger_svc.journal.engine import Item, Journal
+from ledger_svc.journal.requests import Asked
 from ledger_svc.tables import programs
 from svckit import call
 from svckit.clock import Clock
@@ -33,14 +32,7 @@ class Rpcs:
         program = await programs.read(self.db, program_id or call.current().program_id)
         return program, program.now(self.clock)
 
-    async def post(
-        self,
-        request: Message,
-        program: Program,
-        posting: Posting,
-        response: type[Response],
-        reply: Callable[[Posted], Response],
-    ) -> Response:
+    async def post(self, request: Message, program: Program, asked: Asked[Response]) -> Response:
         """Posts for the current call, under its key if it has one. Raises what Journal.post does."""
         claim = self.idempotency.claim(request) if call.current().idempotency_key is not None else None
-        return await self.journal.post(program.program_id, Item(posting, claim, reply), response)
+        return await self.journal.post(program.program_id, Item(asked.posting, claim, asked.reply), asked.response)

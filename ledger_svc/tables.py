@@ -92,6 +92,7 @@ lots = Table(
     _at("expires_at", nullable=True),
     Column("original", BigInteger, nullable=False),
     Column("remaining", BigInteger, nullable=False, comment="less what holds have taken out"),
+    Column("lapsed", BigInteger, nullable=False, server_default=text("0"), comment="what ran out"),
     # In the index instead of remaining, so that drawing from a lot stays a heap-only update.
     Column("open", Boolean, nullable=False),
     CheckConstraint("remaining >= 0 AND remaining <= original", name="lots_remaining_in_range"),
@@ -106,6 +107,9 @@ Index(
     lots.c.lot_id,
     postgresql_where=text("open"),
 )
+
+# The expiry worker finds what is due without looking at what is not.
+Index("lots_due", lots.c.program_id, lots.c.expires_at, postgresql_where=text("open AND expires_at IS NOT NULL"))
 
 lot_uses = Table(
     "lot_uses",
@@ -143,8 +147,12 @@ holds = Table(
     Column("state", SmallInteger, nullable=False),
     _at("expires_at", nullable=True),
     _at("placed_at"),
-    CheckConstraint("state IN (1, 2, 3)", name="holds_state_known"),
+    _at("ended_at", nullable=True),
+    CheckConstraint("state IN (1, 2, 3, 4)", name="holds_state_known"),
+    CheckConstraint("(state = 1) = (ended_at IS NULL)", name="holds_end_with_a_state"),
 )
+
+Index("holds_due", holds.c.program_id, holds.c.expires_at, postgresql_where=text("state = 1"))
 
 rules = Table(
     "rules",

@@ -1,4 +1,5 @@
-"""The call that is being answered: who makes it, under which key, and what goes back beside the answer."""
+"""The RPCs as the protos declare them, and the call of one that is being answered: who makes it, under which key,
+and what goes back beside the answer."""
 
 import asyncio
 import enum
@@ -6,9 +7,42 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import grpc
+from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
+from rewards.options.v1 import options_pb2
+from rewards.options.v1.options_pb2 import Access, Idempotency
 
 from svckit.errors import Reason, Refused
-from svckit.methods import Method
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Method:
+    """An RPC. `path` is "/package.Service/Name"; `access` is None if the proto declares none."""
+
+    path: str
+    service: str
+    name: str
+    access: Access | None
+    idempotency: Idempotency.ValueType
+    request: Descriptor
+
+
+def method(descriptor: MethodDescriptor) -> Method:
+    """The RPC that `descriptor` declares."""
+    options = descriptor.GetOptions()
+    service = descriptor.containing_service.full_name
+    return Method(
+        path=f"/{service}/{descriptor.name}",
+        service=service,
+        name=descriptor.name,
+        access=options.Extensions[options_pb2.access] if options.HasExtension(options_pb2.access) else None,
+        idempotency=options.Extensions[options_pb2.idempotency],
+        request=descriptor.input_type,
+    )
+
+
+def methods(*services: ServiceDescriptor) -> dict[str, Method]:
+    """All RPCs of `services`, by path."""
+    return {rpc.path: rpc for service in services for rpc in map(method, service.methods)}
 
 
 class Kind(enum.Enum):
@@ -34,11 +68,8 @@ class Principal:
 
 @dataclass(slots=True)
 class Call:
-    """One RPC on its way through the interceptors into the servicer.
-
-    `deadline_s` is on the event loop's clock. `reply_headers` leave as initial metadata, with a refusal
-    too. `reason` names the refusal for the log once there is one.
-    """
+    """One RPC on its way through the interceptors into the servicer. `deadline_s` is on the event loop's clock.
+    `reply_headers` leave as initial metadata, with a refusal too. `reason` names the refusal once there is one."""
 
     method: Method
     principal: Principal = Principal(Kind.PUBLIC)
@@ -58,6 +89,8 @@ class Call:
 
 
 _current: ContextVar[Call] = ContextVar("call")
+# Makes a call the current one of this task; for the interceptors.
+enter = _current.set
 
 
 def current() -> Call:
@@ -68,11 +101,4 @@ def current() -> Call:
 def remaining_s(default_s: float) -> float:
     """Seconds until this task's call runs out; `default_s` outside of a call."""
     call = _current.get(None)
-    if call is None:
-        return default_s
-    return min(default_s, call.deadline_s - asyncio.get_running_loop().time())
-
-
-def enter(call: Call) -> None:
-    """Makes `call` the current one of this task; for the interceptors."""
-    _current.set(call)
+    return default_s if call is None else min(default_s, call.deadline_s - asyncio.get_running_loop().time())

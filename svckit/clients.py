@@ -1,9 +1,6 @@
 """Calls from one service to another: mTLS, the remaining deadline and the trace go along, and a refusal
 comes back as the `Refused` that the other side raised."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -20,16 +17,14 @@ Response = TypeVar("Response", bound=Message)
 
 # A hop leaves its caller a little time to answer.
 MARGIN_S: Final = 0.05
+# UNAVAILABLE is tried again: every RPC between services is idempotent, by its key or by nature.
 _RETRY: Final = """{"methodConfig": [{"name": [{}], "retryPolicy": {
   "maxAttempts": 3, "initialBackoff": "0.05s", "maxBackoff": "0.5s", "backoffMultiplier": 2,
   "retryableStatusCodes": ["UNAVAILABLE"]}}]}"""
 
 
 def channel(config: Config, peer: str) -> grpc.aio.Channel:
-    """A channel to the service `peer` of the mesh. Raises KeyError if no address of it is known.
-
-    UNAVAILABLE is tried again: every RPC between services is idempotent, by its key or by nature.
-    """
+    """A channel to the service `peer` of the mesh. Raises KeyError if no address of it is known."""
     return open_channel(config.peers[peer], peer, config.tls_dir)
 
 
@@ -40,7 +35,7 @@ def open_channel(address: str, peer: str, tls_dir: Path) -> grpc.aio.Channel:
         private_key=(tls_dir / "tls.key").read_bytes(),
         certificate_chain=(tls_dir / "tls.crt").read_bytes(),
     )
-    options: Sequence[tuple[str, Any]] = (
+    options = (
         ("grpc.ssl_target_name_override", peer.replace("_", "-")),
         ("grpc.service_config", _RETRY),
         ("grpc.keepalive_time_ms", 30_000),
@@ -52,17 +47,15 @@ def open_channel(address: str, peer: str, tls_dir: Path) -> grpc.aio.Channel:
 
 
 async def invoke(
-    rpc: grpc.aio.UnaryUnaryMultiCallable[Any, Response],
+    rpc: "grpc.aio.UnaryUnaryMultiCallable[Any, Response]",
     request: Message,
     *,
     key: str | None = None,
     timeout_s: float = 5.0,
 ) -> Response:
-    """Calls `rpc` with what is left of the current call's time, at most `timeout_s`.
-
-    `key` is the idempotency key. Raises Refused: the other side's own reason, UNAVAILABLE if it cannot be
-    reached, TIMEOUT if the outcome is unknown.
-    """
+    """Calls `rpc` with what is left of the current call's time, at most `timeout_s`. `key` is the idempotency key.
+    Raises Refused: the other side's own reason, UNAVAILABLE if it cannot be reached, TIMEOUT if the outcome is
+    unknown."""
     left_s = call.remaining_s(timeout_s + MARGIN_S) - MARGIN_S
     if left_s <= 0:
         raise Refused(Reason.TIMEOUT, "No time is left for the next step.")

@@ -44,8 +44,3 @@ class Config:
             environment=os.environ.get("REWARDS_ENVIRONMENT", "development"),
             peers={name: address for name, _, address in pairs},
         )
-
-    @property
-    def development(self) -> bool:
-        """True unless this is production: reflection is on and everything is sampled."""
-        return self.environment != "production"

@@ -1,8 +1,7 @@
 """PostgreSQL. `transact(work)` is the only way to write; `read()` gives a snapshot to read from.
 
 Driver text never leaves the process: a database that cannot be reached is UNAVAILABLE, a race that was
-lost too often is CONFLICT, everything else is a fault of ours.
-"""
+lost too often is CONFLICT, everything else is a fault of ours."""
 
 import asyncio
 import random
@@ -10,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final, TypeVar
 
+import psycopg
 from opentelemetry import trace
 from sqlalchemy import exc, make_url
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -45,30 +45,28 @@ class Database:
         )
 
     async def transact(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
-        """Runs `work` in a transaction and commits it.
-
-        `work` may run more than once, so it keeps no state outside itself and calls nothing but the
-        database. If it raises, nothing is written. Raises UNAVAILABLE if the database is down or too
-        busy, CONFLICT if the race was lost ATTEMPTS times; a commit whose answer is lost is UNAVAILABLE
-        too, and only the idempotency key tells whether it took effect.
-        """
+        """Runs `work` in a transaction and commits it. `work` may run more than once, so it keeps no state outside
+        itself and calls nothing but the database. If it raises, nothing is written. Raises UNAVAILABLE if the database
+        is down or too busy, CONFLICT if the race was lost ATTEMPTS times; a commit whose answer is lost is UNAVAILABLE
+        too, and only the idempotency key tells whether it took effect."""
         with telemetry.span("db.transact", trace.SpanKind.CLIENT, {"db.system.name": "postgresql"}):
             for attempt in range(1, ATTEMPTS + 1):
                 try:
                     return await self._attempt(work)
-                except exc.DBAPIError as error:
+                except (exc.DBAPIError, exc.TimeoutError) as error:
                     if not _may_repeat(error) or attempt == ATTEMPTS:
                         raise _refusal(error) from error
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311
-                except exc.TimeoutError as error:
-                    raise _too_busy() from error
         raise AssertionError("the last attempt returns or raises")
 
     async def _attempt(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:
         async with self._engine.connect() as tx:
             # Told here, because SQLAlchemy does not see what `work` sends on the driver's own connection.
             await tx.begin()
-            result = await work(tx)
+            try:
+                result = await work(tx)
+            except psycopg.Error as error:
+                raise await _wrapped(tx, error) from error
             try:
                 await tx.commit()
             except exc.DBAPIError as error:
@@ -84,33 +82,38 @@ class Database:
         try:
             async with self._engine.connect() as tx:
                 yield tx
-        except exc.DBAPIError as error:
+        except (exc.DBAPIError, exc.TimeoutError) as error:
             raise _refusal(error) from error
-        except exc.TimeoutError as error:
-            raise _too_busy() from error
 
     async def close(self) -> None:
         """Closes all connections."""
         await self._engine.dispose()
 
 
+async def _wrapped(tx: Tx, error: psycopg.Error) -> exc.DBAPIError:
+    """What `work` got on the driver's own connection, as SQLAlchemy would have told it."""
+    driver = (await tx.get_raw_connection()).driver_connection
+    broken = isinstance(driver, psycopg.AsyncConnection) and driver.closed
+    if broken:
+        await tx.invalidate()
+    return exc.DBAPIError(None, None, error, connection_invalidated=broken)
+
+
 def _state(error: exc.DBAPIError) -> str:
     return getattr(error.orig, "sqlstate", None) or ""
 
 
-def _may_repeat(error: exc.DBAPIError) -> bool:
+def _may_repeat(error: exc.DBAPIError | exc.TimeoutError) -> bool:
     # A connection that broke before the commit was sent has certainly written nothing.
-    return error.connection_invalidated or _state(error) in _LOST_RACE
+    return isinstance(error, exc.DBAPIError) and (error.connection_invalidated or _state(error) in _LOST_RACE)
 
 
-def _refusal(error: exc.DBAPIError) -> Exception:
+def _refusal(error: exc.DBAPIError | exc.TimeoutError) -> Exception:
+    if isinstance(error, exc.TimeoutError):
+        return Refused(Reason.UNAVAILABLE, "The database is too busy.", retry_after_s=1)
     state = _state(error)
     if state in _LOST_RACE:
         return Refused(Reason.CONFLICT, "Too many changes of the same thing at once.")
     if state in _BUSY or error.connection_invalidated or isinstance(error, exc.OperationalError):
         return Refused(Reason.UNAVAILABLE, "The database is not available.", retry_after_s=1)
     return error
-
-
-def _too_busy() -> Refused:
-    return Refused(Reason.UNAVAILABLE, "The database is too busy.", retry_after_s=1)

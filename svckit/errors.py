@@ -1,14 +1,13 @@
 """The one way to refuse: raise `Refused` with a reason of `rewards.errors.v1`.
 
 Numbers, gRPC codes and HTTP statuses stand in the proto only; the error interceptor turns a refusal into
-a `google.rpc.Status` with `ErrorInfo` (AIP-193) and at most one typed detail.
-"""
+a `google.rpc.Status` with `ErrorInfo` (AIP-193) and at most one typed detail."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import islice
 from typing import Final
 
 import grpc
-from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 from rewards.errors.v1 import errors_pb2
@@ -18,25 +17,19 @@ __all__ = ["DOMAIN", "Reason", "Refused", "from_status", "internal", "invalid", 
 
 DOMAIN: Final = "rewards-mesh"
 MAX_VIOLATIONS: Final = 20
-_SPECS: Final[dict[int, Spec]] = {
-    value.number: value.GetOptions().Extensions[errors_pb2.spec] for value in Reason.DESCRIPTOR.values
-}
 _DETAILS: Final = (errors_pb2.Shortfall, errors_pb2.OAuthError, error_details_pb2.BadRequest)
-_NAMES: Final = frozenset(value.name for value in Reason.DESCRIPTOR.values)
 _GRPC_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 
 
 def spec(reason: Reason.ValueType) -> Spec:
     """The reason's HTTP status, gRPC code, retry rule, and whether it binds an idempotency key."""
-    return _SPECS[reason]
+    found: Spec = Reason.DESCRIPTOR.values_by_number[reason].GetOptions().Extensions[errors_pb2.spec]
+    return found
 
 
 class Refused(Exception):  # noqa: N818 - an outcome of the domain, named as it reads at a raise
-    """A call is refused. `message` is for people and holds no secret and no personal data.
-
-    `detail` is one of the typed messages of `rewards.errors.v1`, or a `BadRequest`.
-    `retry_after_s` becomes the Retry-After header.
-    """
+    """A call is refused. `message` is for people and holds no secret and no personal data. `detail` is one of the
+    typed messages of `rewards.errors.v1`, or a `BadRequest`. `retry_after_s` becomes the Retry-After header."""
 
     def __init__(
         self, reason: Reason.ValueType, message: str, *, detail: Message | None = None, retry_after_s: int | None = None
@@ -60,9 +53,7 @@ class Refused(Exception):  # noqa: N818 - an outcome of the domain, named as it 
         status = status_pb2.Status(code=self.code.value[0], message=self.message)
         for detail in (info, self.detail):
             if detail is not None:
-                packed = Any()
-                packed.Pack(detail)
-                status.details.append(packed)
+                status.details.add().Pack(detail)
         return status
 
 
@@ -72,12 +63,11 @@ def from_status(status: status_pb2.Status) -> Refused:
     detail: Message | None = None
     for packed in status.details:
         info = error_details_pb2.ErrorInfo()
-        if packed.Unpack(info) and info.domain == DOMAIN and info.reason in _NAMES:
+        if packed.Unpack(info) and info.domain == DOMAIN and info.reason in Reason.DESCRIPTOR.values_by_name:
             reason = Reason.Value(info.reason)
         for kind in _DETAILS:
             if packed.Is(kind.DESCRIPTOR):
-                detail = kind()
-                packed.Unpack(detail)
+                detail = kind.FromString(packed.value)
     if reason is None:
         return internal()
     return Refused(reason, status.message, detail=detail)
@@ -85,14 +75,16 @@ def from_status(status: status_pb2.Status) -> Refused:
 
 def invalid(**fields: str) -> Refused:
     """INVALID_REQUEST that names each bad field (lowerCamelCase, dots for nesting) and what is wrong."""
-    return violated([error_details_pb2.BadRequest.FieldViolation(field=f, description=d) for f, d in fields.items()])
+    return violated(fields.items())
 
 
-def violated(violations: Sequence[error_details_pb2.BadRequest.FieldViolation]) -> Refused:
-    """INVALID_REQUEST of these violations, the first MAX_VIOLATIONS of them: a status travels in a header."""
-    violations = violations[:MAX_VIOLATIONS]
-    message = "; ".join(f"{violation.field} {violation.description}" for violation in violations)
-    return Refused(Reason.INVALID_REQUEST, message, detail=error_details_pb2.BadRequest(field_violations=violations))
+def violated(violations: Iterable[tuple[str, str]]) -> Refused:
+    """As `invalid`, of pairs; names the first MAX_VIOLATIONS of them only: a status travels in a header."""
+    detail = error_details_pb2.BadRequest()
+    for field, description in islice(violations, MAX_VIOLATIONS):
+        detail.field_violations.add(field=field, description=description)
+    message = "; ".join(f"{found.field} {found.description}" for found in detail.field_violations)
+    return Refused(Reason.INVALID_REQUEST, message, detail=detail)
 
 
 def internal() -> Refused:

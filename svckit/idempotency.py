@@ -6,31 +6,19 @@ import hmac
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from functools import cache
 from typing import Final, NamedTuple, TypeVar
 
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 from google.rpc.status_pb2 import Status
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    DateTime,
-    Index,
-    LargeBinary,
-    MetaData,
-    SmallInteger,
-    Table,
-    Text,
-    and_,
-    func,
-    select,
-    update,
-)
+from rewards.options.v1 import options_pb2
+from sqlalchemy import Column, DateTime, Index, LargeBinary, MetaData, SmallInteger, Table, Text, func, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from svckit import call
 from svckit.db import Database, Tx
 from svckit.errors import Reason, Refused, from_status
-from svckit.methods import fields_with
 
 Response = TypeVar("Response", bound=Message)
 
@@ -47,10 +35,8 @@ class State(IntEnum):
 
 
 class Outcome(NamedTuple):
-    """What is kept of a key's first call. `body` is the response, or the `google.rpc.Status`.
-
-    `secret_body` is the response with its secrets, for as long as those may be replayed.
-    """
+    """What is kept of a key's first call. `body` is the response, or the `google.rpc.Status`; `secret_body` is the
+    response with its secrets, for as long as those may be replayed."""
 
     fingerprint: bytes
     state: State
@@ -69,7 +55,7 @@ class Claim(NamedTuple):
 
 def table(metadata: MetaData) -> Table:
     """The table of a service's keys."""
-    keys = Table(
+    return Table(
         "idempotency_keys",
         metadata,
         Column("program_id", Text, primary_key=True),
@@ -80,10 +66,8 @@ def table(metadata: MetaData) -> Table:
         Column("body", LargeBinary, nullable=False),
         Column("secret_body", LargeBinary, comment="the answer with its secrets, wiped after 15 minutes"),
         Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Index("idempotency_keys_secrets", "program_id", "created_at", postgresql_where=text("secret_body IS NOT NULL")),
     )
-    with_secret = keys.c.secret_body.is_not(None)
-    Index("idempotency_keys_secrets", keys.c.program_id, keys.c.created_at, postgresql_where=with_secret)
-    return keys
 
 
 class Idempotency:
@@ -97,12 +81,10 @@ class Idempotency:
     async def once(
         self, request: Message, response: type[Response], work: Callable[[Tx], Awaitable[Response]]
     ) -> Response:
-        """Runs `work` and keeps its outcome, or gives the first call's outcome again.
-
-        The effect and the outcome are of one transaction, and the key's uniqueness decides a race: the
-        loser's effect is rolled back and it replays the winner. Refusals that bind are kept as well.
-        Raises IDEMPOTENCY_KEY_REUSED for another request, IDEMPOTENCY_IN_FLIGHT while the first runs.
-        """
+        """Runs `work` and keeps its outcome, or gives the first call's outcome again. The effect and the outcome are
+        of one transaction, and the key's uniqueness decides a race: the loser's effect is rolled back and it replays
+        the winner. Refusals that bind are kept as well. Raises IDEMPOTENCY_KEY_REUSED for another request,
+        IDEMPOTENCY_IN_FLIGHT while the first runs."""
         if call.current().idempotency_key is None:
             return await self._db.transact(work)
         claim = self.claim(request)
@@ -113,42 +95,42 @@ class Idempotency:
                 return seen
             answer = await work(tx)
             if not await self.record(tx, claim, done(claim, answer)):
-                raise _LostRaceError
+                # A twin was first. Raised so that this call's effect is rolled back; the twin's outcome follows.
+                raise Refused(Reason.CONFLICT, "Another call with this key was first.")
             return answer
 
-        result: Response | Outcome
         try:
             result = await self._db.transact(first_or_replay)
-        except (_LostRaceError, Refused) as error:
-            result = await self._settle(claim, error)
+        except Refused as refusal:
+            result = await self._settle(claim, refusal)
         return replay(result, claim, response) if isinstance(result, Outcome) else result
 
-    async def _settle(self, claim: Claim, error: Exception) -> Outcome:
+    async def _settle(self, claim: Claim, refusal: Refused) -> Outcome:
         """What a call that did not get through answers: the outcome of a twin, else its own refusal."""
 
         async def settle(tx: Tx) -> Outcome | None:
-            if isinstance(error, Refused) and error.binds and await self.record(tx, claim, refused(claim, error)):
-                return None
-            return await self.find(tx, claim)
+            kept = refusal.binds and await self.record(tx, claim, refused(claim, refusal))
+            return None if kept else await self.find(tx, claim)
 
-        if isinstance(error, Refused) and error.reason in (Reason.UNAVAILABLE, Reason.TIMEOUT):
-            raise error
-        kept = await self._db.transact(settle)
+        kept = None if refusal.reason in (Reason.UNAVAILABLE, Reason.TIMEOUT) else await self._db.transact(settle)
         if kept is None:
-            raise error
+            raise refusal
         return kept
 
     def claim(self, request: Message) -> Claim:
         """The current call's key with the fingerprint of `request`."""
         ours = call.current()
-        canonical = request.SerializeToString(deterministic=True)
-        fingerprint = hmac.digest(self._fingerprint_key, canonical, hashlib.sha256)
         program_id = ours.principal.program_id or getattr(request, "program_id", "")
-        return Claim(program_id, ours.method.name, ours.idempotency_key or "", fingerprint)
+        return self.claim_as(program_id, ours.method.name, ours.idempotency_key or "", request)
+
+    def claim_as(self, program_id: str, operation: str, key: str, request: Message) -> Claim:
+        """A key of an operation, with the fingerprint of `request`; for the items of a bulk call."""
+        canonical = request.SerializeToString(deterministic=True)
+        return Claim(program_id, operation, key, hmac.digest(self._fingerprint_key, canonical, hashlib.sha256))
 
     async def find(self, tx: Tx, claim: Claim) -> Outcome | None:
         """What is kept of the key, whatever its request was."""
-        row = (await tx.execute(select(self._keys).where(self._is(claim)))).one_or_none()
+        row = (await tx.execute(select(self._keys).filter_by(**_named(claim)))).one_or_none()
         if row is None:
             return None
         fresh = datetime.now(UTC) - row.created_at < SECRET_REPLAY
@@ -161,37 +143,35 @@ class Idempotency:
 
     async def finish(self, tx: Tx, claim: Claim, outcome: Outcome) -> None:
         """Replaces the outcome of a key that was recorded as IN_PROGRESS."""
-        running = self._is(claim) & (self._keys.c.state == State.IN_PROGRESS)
-        await tx.execute(update(self._keys).where(running).values(state=outcome.state, body=outcome.body))
-
-    def _is(self, claim: Claim) -> ColumnElement[bool]:
-        keys = self._keys.c
-        return and_(keys.program_id == claim.program_id, keys.operation == claim.operation, keys.key == claim.key)
+        running = self._keys.update().filter_by(**_named(claim), state=State.IN_PROGRESS)
+        await tx.execute(running.values(state=outcome.state, body=outcome.body))
 
     async def wipe(self) -> int:
         """A worker's step: wipes secrets that may no longer be replayed; how many there were."""
         keys = self._keys.c
-        old = (keys.secret_body.is_not(None)) & (keys.created_at < func.now() - SECRET_REPLAY)
-
-        async def work(tx: Tx) -> int:
-            return (await tx.execute(update(self._keys).where(old).values(secret_body=None))).rowcount
-
-        return await self._db.transact(work)
+        old = self._keys.update().where(keys.secret_body.is_not(None), keys.created_at < func.now() - SECRET_REPLAY)
+        wiped = await self._db.transact(lambda tx: tx.execute(old.values(secret_body=None)))
+        return wiped.rowcount
 
 
-class _LostRaceError(Exception):
-    """A twin recorded the key first; this call's effect is rolled back."""
+def _named(claim: Claim) -> dict[str, str]:
+    return {"program_id": claim.program_id, "operation": claim.operation, "key": claim.key}
 
 
 def done(claim: Claim, answer: Message) -> Outcome:
     """The outcome of a call that took effect. An answer with a secret replays in full for 15 minutes."""
-    secrets = fields_with(answer.DESCRIPTOR, "secret")
+    secrets, whole = _secrets(answer.DESCRIPTOR), answer.SerializeToString()
     if not secrets:
-        return Outcome(claim.fingerprint, State.DONE, answer.SerializeToString())
-    bare = type(answer).FromString(answer.SerializeToString())
+        return Outcome(claim.fingerprint, State.DONE, whole)
+    bare = type(answer).FromString(whole)
     for name in secrets:
         bare.ClearField(name)
-    return Outcome(claim.fingerprint, State.DONE, bare.SerializeToString(), answer.SerializeToString())
+    return Outcome(claim.fingerprint, State.DONE, bare.SerializeToString(), whole)
+
+
+@cache
+def _secrets(message: Descriptor) -> tuple[str, ...]:
+    return tuple(field.name for field in message.fields if field.GetOptions().Extensions[options_pb2.secret])
 
 
 def refused(claim: Claim, refusal: Refused) -> Outcome:
@@ -200,16 +180,13 @@ def refused(claim: Claim, refusal: Refused) -> Outcome:
 
 
 def replay(outcome: Outcome, claim: Claim, response: type[Response]) -> Response:
-    """The first call's answer, marked as replayed.
-
-    Raises its refusal, IDEMPOTENCY_KEY_REUSED if the request is another, IDEMPOTENCY_IN_FLIGHT while the
-    first call runs.
-    """
+    """The first call's answer, marked as replayed. Raises its refusal, IDEMPOTENCY_KEY_REUSED if the request is
+    another, IDEMPOTENCY_IN_FLIGHT while the first call runs."""
     if not hmac.compare_digest(outcome.fingerprint, claim.fingerprint):
         raise Refused(Reason.IDEMPOTENCY_KEY_REUSED, "This Idempotency-Key was used with another request.")
     if outcome.state is State.IN_PROGRESS:
-        text = "The first call with this key is still running."
-        raise Refused(Reason.IDEMPOTENCY_IN_FLIGHT, text, retry_after_s=1)
+        message = "The first call with this key is still running."
+        raise Refused(Reason.IDEMPOTENCY_IN_FLIGHT, message, retry_after_s=1)
     call.current().reply_headers[REPLAYED_HEADER] = "true"
     if outcome.state is State.REFUSED:
         raise from_status(Status.FromString(outcome.body))

@@ -9,22 +9,18 @@ from sqlalchemy import MetaData, create_engine, make_url
 
 def upgrade(folder: Path, url: str) -> None:
     """Brings the database at `url` (owner role) to the newest migration in `folder`."""
-    config = Config()
+    config = Config(attributes={"url": url})
     config.set_main_option("script_location", str(folder))
-    config.attributes["url"] = url
     command.upgrade(config, "head")
 
 
 def run(metadata: MetaData) -> None:
-    """Called by a service's `migrations/env.py`: runs what Alembic asks for in one transaction.
-
-    A migration never waits long for a lock, so that it cannot queue up the traffic behind it.
-    """
+    """Called by a service's `migrations/env.py`: runs what Alembic asks for in one transaction. A migration never
+    waits long for a lock, so that it cannot queue up the traffic behind it."""
     url = make_url(context.config.attributes["url"]).set(drivername="postgresql+psycopg")
     engine = create_engine(url, connect_args={"options": "-c lock_timeout=1s -c timezone=UTC"})
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         context.configure(connection=connection, target_metadata=metadata)
         with context.begin_transaction():
             context.run_migrations()
-        connection.commit()
     engine.dispose()

@@ -18,11 +18,8 @@ def exponent(currency: str) -> int:
 
 
 def minor(amount: float, currency: str, field: str) -> int:
-    """`amount` in minor units, read through its shortest decimal form.
-
-    Raises INVALID_REQUEST naming `field` for more decimals than the currency has, or more than 15
-    significant digits, which a JSON number does not carry exactly.
-    """
+    """`amount` in minor units, read through its shortest decimal form. Raises INVALID_REQUEST naming `field` for more
+    decimals than the currency has, or more than 15 significant digits, which a JSON number does not carry exactly."""
     exact = Decimal(repr(amount))
     shifted = exact.scaleb(exponent(currency))
     if len(exact.normalize().as_tuple().digits) > _MAX_DIGITS or abs(shifted) >= 2**53:

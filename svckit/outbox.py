@@ -63,23 +63,22 @@ class Outbox:
             await tx.execute(insert(self._events), rows)
 
     async def relay(self, db: Database, events: "EventsServiceAsyncStub") -> int:
-        """Hands over the oldest events of one program; how many there were.
-
-        A crash after the hand-over sends them again: the receiver knows an event by its id.
-        """
+        """Hands over the oldest events of one program; how many there were. A crash after the hand-over sends them
+        again: the receiver knows an event by its id."""
         batch = await db.transact(self._claim)
         if batch:
             await invoke(events.PublishEvents, PublishEventsRequest(events=batch))
-            done = [UUID(event.event_id) for event in batch]
-            await db.transact(lambda tx: self._drop(tx, batch[0].program_id, done))
+            kept = self._events.c
+            sent = kept.event_id.in_([UUID(event.event_id) for event in batch])
+            done = delete(self._events).where(kept.program_id == batch[0].program_id, sent)
+            await db.transact(lambda tx: tx.execute(done))
         return len(batch)
 
     async def _claim(self, tx: Tx) -> list[Event]:
         events, leases = self._events.c, self._leases.c
         held = select(leases.program_id).where(leases.until > func.now(), leases.holder != self._holder)
-        program_id = await tx.scalar(
-            select(events.program_id).where(events.program_id.not_in(held)).order_by(events.created_at).limit(1)
-        )
+        oldest = select(events.program_id).where(events.program_id.not_in(held)).order_by(events.created_at).limit(1)
+        program_id = await tx.scalar(oldest)
         if program_id is None:
             return []
         lease = {"program_id": program_id, "holder": self._holder, "until": LEASE}
@@ -88,17 +87,9 @@ class Outbox:
         claim = claim.on_conflict_do_update(index_elements=["program_id"], set_=lease, where=free)
         if (await tx.execute(claim)).rowcount == 0:
             return []
-        rows = await tx.execute(
-            select(self._events)
-            .where(events.program_id == program_id)
-            .order_by(events.created_at, events.event_id)
-            .limit(BATCH)
-        )
+        batch = select(self._events).where(events.program_id == program_id)
+        rows = await tx.execute(batch.order_by(events.created_at, events.event_id).limit(BATCH))
         return [_event(row) for row in rows]
-
-    async def _drop(self, tx: Tx, program_id: str, done: list[UUID]) -> None:
-        events = self._events.c
-        await tx.execute(delete(self._events).where(events.program_id == program_id, events.event_id.in_(done)))
 
 
 def _event(row: Any) -> Event:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import json
-from typing import Final
+from typing import Any, Final
 
 from google.protobuf.message import Message
 
@@ -24,17 +24,14 @@ def token(request: Message, *place: str) -> str:
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def place(request: Message, parts: int) -> list[str] | None:
-    """The place that the request's page token names; None for the first page.
-
-    Raises INVALID_REQUEST for a token that was made for other filters or not by us.
-    """
-    sent: str = getattr(request, "page_token")  # noqa: B009 - any list request has it
-    if not sent:
+def place(request: Any, parts: int) -> list[str] | None:
+    """The place that the request's page token names; None for the first page. Raises INVALID_REQUEST for a token
+    that was made for other filters or not by us."""
+    if not request.page_token:
         return None
     found: list[str]
     try:
-        filters, *found = json.loads(base64.urlsafe_b64decode(sent.encode()))
+        filters, *found = json.loads(base64.urlsafe_b64decode(request.page_token.encode()))
     except (ValueError, TypeError):
         filters, found = None, []
     if filters != _filters(request) or len(found) != parts or not all(isinstance(x, str) for x in found):
@@ -43,8 +40,7 @@ def place(request: Message, parts: int) -> list[str] | None:
 
 
 def _filters(request: Message) -> str:
-    bare = type(request)()
-    bare.CopyFrom(request)
+    bare = type(request).FromString(request.SerializeToString())
     bare.ClearField("page_token")
     bare.ClearField("page_size")
     return hashlib.sha256(bare.SerializeToString(deterministic=True)).hexdigest()[:16]

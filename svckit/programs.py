@@ -1,7 +1,7 @@
 """A service's own copy of the programs' settings, pushed by identity_svc, so that no call has to ask."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 from zoneinfo import ZoneInfo
@@ -29,6 +29,7 @@ class Program:
     asset: str
     points_per_unit: int
     clock_offset: timedelta
+    policy: pb.Policy = field(default_factory=pb.Policy)
 
     def now(self, clock: Clock = system_clock) -> datetime:
         """The program's time (UTC): real time, or moved where a sandbox has moved it (design decision 12)."""
@@ -56,7 +57,17 @@ class Programs:
         settings = await tx.scalar(select(self._table.c.settings).where(self._table.c.program_id == program_id))
         if settings is None:
             raise Refused(Reason.NOT_FOUND, "There is no such program.")
-        program = _program(pb.Program.FromString(settings))
+        stored = pb.Program.FromString(settings)
+        program = Program(
+            program_id=stored.program_id,
+            sandbox=stored.mode == pb.Program.SANDBOX,
+            zone=ZoneInfo(stored.time_zone),
+            currency=stored.currency,
+            asset=stored.asset,
+            points_per_unit=stored.points_per_unit,
+            clock_offset=timedelta(seconds=stored.clock_offset_s),
+            policy=stored.policy,
+        )
         self._read[program_id] = (time.monotonic(), program)
         return program
 
@@ -67,6 +78,10 @@ class Programs:
             return program
         async with db.read() as tx:
             return await self.get(tx, program_id)
+
+    async def ids(self, tx: Tx) -> list[str]:
+        """The programs there are, for workers."""
+        return [row.program_id for row in await tx.execute(select(self._table.c.program_id))]
 
     async def store(self, tx: Tx, program: pb.Program) -> None:
         """Stores the settings unless a later version is there."""
@@ -88,15 +103,3 @@ class ProgramDirectoryServicer(ProgramDirectoryServiceServicer):
         """Stores a program's settings; idempotent."""
         await self._db.transact(lambda tx: self._programs.store(tx, request.program))
         return pb.StoreProgramResponse()
-
-
-def _program(stored: pb.Program) -> Program:
-    return Program(
-        program_id=stored.program_id,
-        sandbox=stored.mode == pb.Program.SANDBOX,
-        zone=ZoneInfo(stored.time_zone),
-        currency=stored.currency,
-        asset=stored.asset,
-        points_per_unit=stored.points_per_unit,
-        clock_offset=timedelta(seconds=stored.clock_offset_s),
-    )

@@ -1,9 +1,10 @@
-"""The gRPC server of a process: mTLS, interceptors, health, reflection, workers, and a graceful end."""
+"""What a process runs: its gRPC server (mTLS, interceptors, health, reflection), its workers, and a graceful end."""
 
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -13,12 +14,13 @@ from google.protobuf.descriptor import ServiceDescriptor
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from svckit import telemetry
+from svckit.call import Method, methods
 from svckit.config import Config
 from svckit.interceptors import Chain
-from svckit.methods import Method, methods
-from svckit.workers import Worker
 
 DRAIN_S: Final = 8.0
+MAX_BACKOFF_S: Final = 10.0
 _OPEN_SERVICES: Final = frozenset({health.SERVICE_NAME, reflection.SERVICE_NAME})
 
 log = logging.getLogger(__name__)
@@ -35,10 +37,8 @@ class Served(NamedTuple):
 def build(
     config: Config, served: Sequence[Served], declared: dict[str, Method] | None = None
 ) -> tuple[grpc.aio.Server, health.aio.HealthServicer, int]:
-    """A server that is bound but not started, its health servicer, and the port it got.
-
-    `declared` gives the access of protos that are not ours and so carry no options.
-    """
+    """A server that is bound but not started, its health servicer, and the port it got. `declared` gives the access
+    of protos that are not ours and so carry no options."""
     known = {**methods(*(one.descriptor for one in served)), **(declared or {})}
     server = grpc.aio.server(
         interceptors=(Chain(known, _OPEN_SERVICES),),
@@ -52,9 +52,8 @@ def build(
         one.add(one.servicer, server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    if config.development:
-        names = [one.descriptor.full_name for one in served]
-        reflection.enable_server_reflection((*names, *_OPEN_SERVICES), server)
+    if config.environment != "production":
+        reflection.enable_server_reflection((*(one.descriptor.full_name for one in served), *_OPEN_SERVICES), server)
     port = server.add_secure_port(config.listen, credentials(config.tls_dir))
     return server, healthy, port
 
@@ -68,11 +67,42 @@ def credentials(tls_dir: Path) -> grpc.ServerCredentials:
     )
 
 
+class Worker:
+    """Runs `step` for as long as it finds work, then waits for `wake` or `interval_s`. A step returns how much it did.
+    One that fails is logged and tried again with growing pauses: a dependency that is down must not end the job."""
+
+    def __init__(self, name: str, step: Callable[[], Awaitable[int]], interval_s: float = 1.0) -> None:
+        self.name = name
+        self._step = step
+        self._interval_s = interval_s
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Says that there is work now. A hint only: without it the work waits for the interval."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        failures = 0
+        while True:
+            self._woken.clear()
+            pause_s = self._interval_s
+            try:
+                if await self._step() > 0:
+                    continue
+                failures = 0
+            except Exception:
+                failures += 1
+                pause_s = min(MAX_BACKOFF_S, self._interval_s * 2**failures)
+                telemetry.worker_failures.labels(self.name).inc()
+                log.exception("worker step failed", extra={"fields": {"worker": self.name}})
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._woken.wait()
+
+
 async def serve(
-    config: Config,
-    served: Sequence[Served],
-    workers: Sequence[Worker] = (),
-    declared: dict[str, Method] | None = None,
+    config: Config, served: Sequence[Served], workers: Sequence[Worker] = (), declared: dict[str, Method] | None = None
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains: no new calls, running ones get DRAIN_S seconds."""
     server, healthy, _ = build(config, served, declared)
@@ -80,9 +110,8 @@ async def serve(
     await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
     log.info("serving", extra={"fields": {"listen": config.listen}})
     stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     tasks = [asyncio.create_task(worker.run(), name=worker.name) for worker in workers]
     await stopping.wait()
     await healthy.enter_graceful_shutdown()
@@ -93,6 +122,5 @@ async def serve(
     log.info("stopped")
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Runs a process's main coroutine on uvloop."""
-    uvloop.run(main)
+# For a process's main coroutine.
+run = uvloop.run

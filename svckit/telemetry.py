@@ -1,8 +1,7 @@
 """Traces, metrics and logs of a process: OpenTelemetry out by OTLP, Prometheus metrics, JSON log lines.
 
 Standard `OTEL_*` variables work; without an OTLP endpoint no span is exported. All calls are sampled in
-development and 1 % in production; a call that fails on our side leaves its own span there as well.
-"""
+development and 1 % in production; a call that fails on our side leaves its own span there as well."""
 
 import json
 import logging
@@ -20,7 +19,7 @@ from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExport
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, TraceIdRatioBased
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 from prometheus_client import Counter, Histogram, start_http_server
 
@@ -59,16 +58,14 @@ def _export_spans(service: str, environment: str) -> None:
     ratio = PRODUCTION_SAMPLE_RATIO if environment == "production" else 1.0
     processor = BatchSpanProcessor(OTLPSpanExporter(), schedule_delay_millis=500)
     resource = Resource.create({"service.name": service})
-
-    def provider(sampler: Sampler | None) -> TracerProvider:
-        made = TracerProvider(sampler=sampler, resource=resource)
-        made.add_span_processor(processor)
-        return made
-
     # Without one of ours the SDK takes the sampler that the standard variable names.
     ours = None if "OTEL_TRACES_SAMPLER" in os.environ else ParentBased(TraceIdRatioBased(ratio))
-    trace.set_tracer_provider(provider(ours))
-    _failures = provider(ALWAYS_ON).get_tracer("rewards-mesh")
+    sampled = TracerProvider(sampler=ours, resource=resource)
+    failing = TracerProvider(sampler=ALWAYS_ON, resource=resource)
+    for provider in (sampled, failing):
+        provider.add_span_processor(processor)
+    trace.set_tracer_provider(sampled)
+    _failures = failing.get_tracer("rewards-mesh")
 
 
 def span(
@@ -109,10 +106,8 @@ class _JsonFormatter(logging.Formatter):
 
 
 def describe(error: BaseException) -> list[str]:
-    """An exception as the names and places of its frames, without its text.
-
-    A driver puts the values of the failed statement into its text, and those may be personal data (G51).
-    """
+    """An exception as the names and places of its frames, without its text: a driver puts the values of the failed
+    statement into its text, and those may be personal data (G51)."""
     frames = (f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__))
     cause = describe(error.__cause__) if error.__cause__ is not None else []
     return [type(error).__name__, *frames, *cause]

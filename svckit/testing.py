@@ -4,9 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import grpc
-
-from svckit import access, server
+from svckit import admission, server
 from svckit.call import Kind, Principal
 from svckit.clients import open_channel
 from svckit.config import Config
@@ -24,21 +22,18 @@ async def serving(tls_dir: Path, served: Sequence[Served]) -> AsyncIterator[str]
         await built.stop(grace=0)
 
 
-@asynccontextmanager
-async def calling(address: str, service: str, tls_dir: Path) -> AsyncIterator[grpc.aio.Channel]:
-    """A channel to `service` at `address`, as the peer whose certificate is in `tls_dir`."""
-    async with open_channel(address, service, tls_dir) as channel:
-        yield channel
+# `async with calling(address, service, tls_dir)` gives a channel, as the peer whose certificate is in `tls_dir`.
+calling = open_channel
 
 
 def headers(principal: Principal, key: str | None = None) -> tuple[tuple[str, str], ...]:
     """The metadata of a call that the gateway passes on for `principal`, under idempotency `key`."""
     fields = [
-        (access.HEADER_KIND, principal.kind.value),
-        (access.HEADER_PROGRAM, principal.program_id),
-        (access.HEADER_CREDENTIAL, principal.name),
-        (access.HEADER_SCOPES, " ".join(sorted(principal.scopes))),
-        (access.HEADER_MEMBER, principal.member_id),
+        (admission.HEADER_KIND, principal.kind.value),
+        (admission.HEADER_PROGRAM, principal.program_id),
+        (admission.HEADER_CREDENTIAL, principal.name),
+        (admission.HEADER_SCOPES, " ".join(sorted(principal.scopes))),
+        (admission.HEADER_MEMBER, principal.member_id),
     ]
     return (*fields, *((("idempotency-key", key),) if key is not None else ()))
 

@@ -14,7 +14,7 @@ from fulfillment_svc.redemptions.steps import Steps
 from svckit.clock import Clock
 from svckit.db import Database
 from svckit.idempotency import Idempotency
-from svckit.workers import Worker
+from svckit.server import Worker
 
 if TYPE_CHECKING:
     from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceAsyncStub

@@ -21,7 +21,7 @@ from svckit.clock import Clock, system_clock
 from svckit.db import Database
 from svckit.errors import Refused
 from svckit.programs import Program
-from svckit.workers import Worker
+from svckit.server import Worker
 
 NAME: Final = "webhook-deliveries"
 LANES: Final = 64

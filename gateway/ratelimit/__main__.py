@@ -6,8 +6,8 @@ from rewards.options.v1.options_pb2 import Access, Idempotency
 from gateway.ratelimit.buckets import Limiter, OwnBuckets, RedisBuckets
 from gateway.ratelimit.servicer import RateLimitServicer
 from svckit import server, telemetry
+from svckit.call import Method
 from svckit.config import Config, required
-from svckit.methods import Method
 from svckit.server import Served
 
 SERVICE = rls_pb2.DESCRIPTOR.services_by_name["RateLimitService"]

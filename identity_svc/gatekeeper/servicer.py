@@ -11,10 +11,10 @@ from rewards.options.v1.options_pb2 import Access, Idempotency
 from identity_svc.gatekeeper import wire
 from identity_svc.gatekeeper.gate import Gate
 from identity_svc.gatekeeper.usage import Usage
-from svckit import access, call
+from svckit import admission, call
+from svckit.call import Method, method
 from svckit.clock import Clock, system_clock
 from svckit.errors import Reason, Refused
-from svckit.methods import Method, method
 
 _CHECK: Final = pb.DESCRIPTOR.services_by_name["Authorization"].methods_by_name["Check"]
 
@@ -35,7 +35,7 @@ def declared() -> dict[str, Method]:
         path=found.path,
         service=found.service,
         name=found.name,
-        access=Access(services=[access.GATEWAY]),
+        access=Access(services=[admission.GATEWAY]),
         idempotency=Idempotency.IDEMPOTENCY_UNSPECIFIED,
         request=found.request,
     )
@@ -61,7 +61,7 @@ class Gatekeeper(AuthorizationServicer):
             if door.answer is not None:
                 return door.answer
             caller = await self._gate.caller(http.headers)
-            access.check(door.method, caller.principal)
+            admission.check(door.method, caller.principal)
         except Refused as refused:
             call.current().reason = Reason.Name(refused.reason)
             return wire.denied(refused, http.headers)

@@ -17,7 +17,7 @@ from google.protobuf.struct_pb2 import Struct
 from google.rpc.status_pb2 import Status
 
 from identity_svc.gatekeeper.rules import Caller
-from svckit import access
+from svckit import admission
 from svckit.call import Kind, Principal
 from svckit.errors import Refused, spec
 
@@ -25,13 +25,18 @@ from svckit.errors import Refused, spec
 _OVERWRITE: Final = 2
 _UNAUTHORIZED: Final = 401
 _CREDENTIALS: Final = ("authorization", "x-api-key")
-_PRINCIPAL: Final = (access.HEADER_PROGRAM, access.HEADER_CREDENTIAL, access.HEADER_SCOPES, access.HEADER_MEMBER)
+_PRINCIPAL: Final = (
+    admission.HEADER_PROGRAM,
+    admission.HEADER_CREDENTIAL,
+    admission.HEADER_SCOPES,
+    admission.HEADER_MEMBER,
+)
 
 
 def open_to_all(*, keep_credentials: bool) -> CheckResponse:
     """Lets a request through without looking at its credential, which the service behind may still read."""
     removed = _PRINCIPAL if keep_credentials else (*_PRINCIPAL, *_CREDENTIALS)
-    kind = _header(access.HEADER_KIND, Kind.PUBLIC.value)
+    kind = _header(admission.HEADER_KIND, Kind.PUBLIC.value)
     return CheckResponse(status=Status(), ok_response=OkHttpResponse(headers=[kind], headers_to_remove=removed))
 
 
@@ -85,11 +90,11 @@ def _challenge(headers: Mapping[str, str]) -> str:
 
 def _principal(principal: Principal) -> Iterable[tuple[str, str]]:
     return (
-        (access.HEADER_KIND, principal.kind.value),
-        (access.HEADER_PROGRAM, principal.program_id),
-        (access.HEADER_CREDENTIAL, principal.name),
-        (access.HEADER_SCOPES, " ".join(sorted(principal.scopes))),
-        (access.HEADER_MEMBER, principal.member_id),
+        (admission.HEADER_KIND, principal.kind.value),
+        (admission.HEADER_PROGRAM, principal.program_id),
+        (admission.HEADER_CREDENTIAL, principal.name),
+        (admission.HEADER_SCOPES, " ".join(sorted(principal.scopes))),
+        (admission.HEADER_MEMBER, principal.member_id),
     )
 
 

@@ -15,7 +15,10 @@ _TIME_ZONES: Final = available_timezones()
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A tenant's settings. `points_per_unit` is the price of one major unit of `currency` in points."""
+    """A tenant's settings. `points_per_unit` is the price of one major unit of `currency` in points.
+
+    `policy` is a serialized `rewards.identity.v1.Policy`, which only the ledger reads.
+    """
 
     program_id: str
     name: str
@@ -25,6 +28,7 @@ class Program:
     asset: str
     points_per_unit: int
     clock_offset_s: int
+    policy: bytes = b""
     version: int = 1
 
     @property

@@ -16,6 +16,7 @@ def program(sent: pb.Program) -> Program:
         asset=sent.asset,
         points_per_unit=sent.points_per_unit,
         clock_offset_s=sent.clock_offset_s,
+        policy=sent.policy.SerializeToString(deterministic=True),
     )
 
 
@@ -30,5 +31,6 @@ def message(program: Program) -> pb.Program:
         asset=program.asset,
         points_per_unit=program.points_per_unit,
         clock_offset_s=program.clock_offset_s,
+        policy=pb.Policy.FromString(program.policy),
         version=program.version,
     )

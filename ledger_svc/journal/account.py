@@ -68,6 +68,11 @@ class Account:
     changes: Changes = field(default_factory=Changes)
 
     @property
+    def debt(self) -> int:
+        """What was taken back after it was spent or frozen (G11). While there is any, no lot has a remainder."""
+        return max(0, self.held - self.posted) if self.has_lots else 0
+
+    @property
     def has_lots(self) -> bool:
         """True for points; money that was paid in does not run out."""
         return self.key.owner_kind is Owner.MEMBER
@@ -95,19 +100,56 @@ class Account:
             draft = Draft(new_id(), Kind.EXPIRE, Category.EXPIRED, at, effective_at=lot.expires_at)
             self._post(draft, -lot.remaining)
             self.changes.uses[draft.transaction_id] = [Use(lot.lot_id, lot.remaining)]
+            lot.lapsed += lot.remaining
             self._set(lot, 0)
 
     def credit(self, draft: Draft, amount: int, expires_at: datetime | None = None) -> Entry:
         """Adds a new lot. A debt is filled first (G11). Raises AMOUNT_OUT_OF_RANGE over 2^53."""
-        if self.posted + amount > MAX_AMOUNT:
-            raise Refused(Reason.AMOUNT_OUT_OF_RANGE, "The balance would be over the allowed range.")
-        debt = max(0, -self.posted)
+        self.check_room(amount)
+        debt = self.debt
         entry = self._post(draft, amount)
         if self.has_lots:
-            lot = Lot(draft.transaction_id, entry.recorded_at, expires_at, amount, max(0, amount - debt))
-            self.changes.new_lots.append(lot)
-            bisect.insort(self.lots, lot, key=Lot.order)
+            self._add(draft, Lot(draft.transaction_id, entry.recorded_at, expires_at, amount, amount), debt)
         return entry
+
+    def check_room(self, amount: int) -> None:
+        """Raises AMOUNT_OUT_OF_RANGE if the balance would be over 2^53."""
+        if self.posted + amount > MAX_AMOUNT:
+            raise Refused(Reason.AMOUNT_OUT_OF_RANGE, "The balance would be over the allowed range.")
+
+    def unlapsed(self, lot_id: UUID, original: int) -> int:
+        """How much of an earning has not run out; all of it where no lot was made."""
+        return original - next((lot.lapsed for lot in self.lots if lot.lot_id == lot_id), 0)
+
+    def receive(self, draft: Draft, parts: list[tuple[Use, Lot]]) -> Entry:
+        """Takes in what another account's lots gave, each part with its own expiry (G18). A debt is filled first."""
+        amount, debt = sum(use.amount for use, _ in parts), self.debt
+        self.check_room(amount)
+        entry = self._post(draft, amount)
+        for use, lot in parts:
+            self._add(draft, Lot(new_id(), lot.earned_at, lot.expires_at, use.amount, use.amount), debt)
+            debt -= min(debt, use.amount)
+        return entry
+
+    def give(self, draft: Draft, amount: int) -> tuple[Entry, list[tuple[Use, Lot]]]:
+        """As `debit`, and says which lots it came from."""
+        entry = self.debit(draft, amount)
+        known = {lot.lot_id: lot for lot in self.lots}
+        return entry, [(use, known[use.lot_id]) for use in self.changes.uses[draft.transaction_id]]
+
+    def claw_back(self, draft: Draft, lot_id: UUID, amount: int) -> Entry:
+        """Takes an earning back: from its own lot, then from the others in burn order, then as debt (G11)."""
+        if self.horizon is not None:
+            raise LotsMissing
+        uses, left = [], amount
+        for lot in sorted(self.lots, key=lambda lot: (lot.lot_id != lot_id, lot.order())):
+            taken = min(left, lot.remaining)
+            if taken:
+                uses.append(Use(lot.lot_id, taken))
+                self._set(lot, lot.remaining - taken)
+                left -= taken
+        self.changes.uses[draft.transaction_id] = uses
+        return self._post(draft, -amount)
 
     def debit(self, draft: Draft, amount: int) -> Entry:
         """Takes all of `amount` or nothing (G15). Raises INSUFFICIENT_POINTS or INSUFFICIENT_FUNDS."""
@@ -124,18 +166,17 @@ class Account:
 
     def capture(self, draft: Draft, held: list[Use], amount: int, total: int) -> Entry:
         """Posts `amount` of a hold of `total` and gives the rest back to its lots."""
+        _, rest = split(held, amount)
+        self._return(draft.transaction_id, rest)
         self.held -= total
         self.changes.held = True
-        _, rest = split(held, amount)
-        self.give_back(rest)
-        self.changes.uses[draft.transaction_id] = [Use(use.lot_id, -use.amount) for use in rest]
         return self._post(draft, -amount)
 
-    def release(self, held: list[Use], total: int) -> None:
+    def release(self, hold_id: UUID, held: list[Use], total: int) -> None:
         """Ends a hold: everything goes back to its lots; what has run out meanwhile expires there."""
+        self._return(hold_id, held)
         self.held -= total
         self.changes.held = True
-        self.give_back(held)
 
     def reverse(self, draft: Draft, uses: list[Use], amount: int) -> tuple[Entry, int]:
         """Gives `amount` of what a debit drew back to the lots it came from, with their expiry (G8).
@@ -143,20 +184,30 @@ class Account:
         The last drawn comes back first, as if the debit had been smaller. Returns the entry and how much
         of it had run out meanwhile and so expired at once.
         """
-        entry = self._post(draft, amount)
         _, back = split(uses, sum(use.amount for use in uses) - amount)
-        self.changes.uses[draft.transaction_id] = [Use(use.lot_id, -use.amount) for use in back]
+        self._return(draft.transaction_id, back)
+        entry = self._post(draft, amount)
         before = self.posted
-        self.give_back(back)
         self.sweep(draft.at)
         return entry, before - self.posted
 
-    def give_back(self, uses: list[Use]) -> None:
-        """Puts points back into their lots, which the account must know."""
+    def _return(self, transaction_id: UUID, uses: list[Use]) -> None:
+        """Puts points back into their lots, which the account must know; a debt takes the first of them."""
+        _, back = split(uses, self.debt)
         known = {lot.lot_id: lot for lot in self.lots}
-        for use in uses:
+        for use in back:
             lot = known[use.lot_id]
             self._set(lot, lot.remaining + use.amount)
+        self.changes.uses[transaction_id] = [Use(use.lot_id, -use.amount) for use in back]
+
+    def _add(self, draft: Draft, lot: Lot, debt: int) -> None:
+        """Adds a new lot, of which a debt takes its part at once."""
+        filled = min(debt, lot.remaining)
+        if filled:
+            lot.remaining -= filled
+            self.changes.uses.setdefault(draft.transaction_id, []).append(Use(lot.lot_id, filled))
+        self.changes.new_lots.append(lot)
+        bisect.insort(self.lots, lot, key=Lot.order)
 
     def _draw(self, at: datetime, amount: int) -> list[Use]:
         available = self.available(at)

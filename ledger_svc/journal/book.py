@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 from uuid import UUID
 
 from ledger_svc.journal.account import Account
@@ -13,11 +13,12 @@ from svckit.idempotency import Outcome
 
 
 class HoldState(IntEnum):
-    """A hold reaches exactly one of the last two."""
+    """A hold reaches exactly one of the last three."""
 
     ACTIVE = 1
     CAPTURED = 2
     VOIDED = 3
+    TIMED_OUT = 4
 
 
 @dataclass(slots=True)
@@ -31,16 +32,25 @@ class Hold:
     placed_at: datetime
     expires_at: datetime | None
     uses: list[Use] = field(default_factory=list)
+    ended_at: datetime | None = None
+
+    def due(self, at: datetime) -> bool:
+        """True if the hold has run out at `at`."""
+        return self.expires_at is not None and self.expires_at <= at
 
 
 @dataclass(slots=True)
 class Original:
-    """A posted transaction that a reversal names: what it drew, less what came back, and how much that was."""
+    """A posted transaction that a reversal names: what it drew, less what came back, and how much that was.
+
+    `moved` is the sum of the entries that reversed it, which is less than `reversed` where points had lapsed.
+    """
 
     key: Key
     entry: Entry
     left: list[Use]
     reversed: int
+    moved: int = 0
 
 
 class Event(NamedTuple):
@@ -83,6 +93,11 @@ class Posted(NamedTuple):
     balance: int
     expired: int = 0
 
+    @classmethod
+    def of(cls, account: Account, entry: Entry, amount: int, expired: int = 0) -> Self:
+        """What became of an entry."""
+        return cls(entry.transaction_id, amount, account.posted, expired)
+
 
 class Posting(Protocol):
     """Something to be posted. It decides on a book and changes nothing if it refuses."""
@@ -121,14 +136,17 @@ class Book:
         account.sweep(at)
         return account
 
+    def standing(self, key: Key) -> bool:
+        """Whether the owner may earn and redeem. Raises MEMBER_NOT_FOUND."""
+        standing = self.members.get(key.owner) if key.owner_kind is Owner.MEMBER else True
+        if standing is None:
+            raise Refused(Reason.MEMBER_NOT_FOUND, "There is no such member.")
+        return standing
+
     def active(self, key: Key, at: datetime) -> Account:
         """As `account`, of a member who may earn and redeem. Raises MEMBER_NOT_FOUND or MEMBER_NOT_ACTIVE."""
-        if key.owner_kind is Owner.MEMBER:
-            standing = self.members.get(key.owner)
-            if standing is None:
-                raise Refused(Reason.MEMBER_NOT_FOUND, "There is no such member.")
-            if not standing:
-                raise Refused(Reason.MEMBER_NOT_ACTIVE, "The member's status does not allow this.")
+        if not self.standing(key):
+            raise Refused(Reason.MEMBER_NOT_ACTIVE, "The member's status does not allow this.")
         return self.account(key, at)
 
     def original(self, transaction_id: UUID) -> Original:
@@ -144,12 +162,12 @@ class Book:
         if found is None:
             raise Refused(Reason.TRANSACTION_NOT_FOUND, "There is no such hold.")
         if found.state is not HoldState.ACTIVE:
-            raise Refused(Reason.HOLD_NOT_ACTIVE, "The hold has been captured, voided, or has run out.")
+            raise Refused(Reason.HOLD_NOT_ACTIVE, "The hold has been captured or voided, or has run out.")
         return found
 
-    def end(self, hold: Hold, state: HoldState) -> None:
+    def end(self, hold: Hold, state: HoldState, at: datetime) -> None:
         """Gives a hold its terminal state (G7)."""
-        hold.state = state
+        hold.state, hold.ended_at = state, at
         self.ended_holds.append(hold)
 
     def tell(self, event_type: str, account: Account, entry: Entry, points: int) -> None:

@@ -22,8 +22,14 @@ class Coalescer(Generic[Item, Result]):
     A batch that fails as a whole is halved until the item at fault stands alone: only its caller sees it.
     """
 
-    def __init__(self, run: Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]]) -> None:
+    def __init__(
+        self,
+        run: Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]],
+        *,
+        queue_max: int = QUEUE_MAX,
+    ) -> None:
         self._run = run
+        self._queue_max = queue_max
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -37,7 +43,7 @@ class Coalescer(Generic[Item, Result]):
 
         A caller who goes away before the item's batch starts takes it along: nothing is written for it.
         """
-        if len(self._waiting) >= QUEUE_MAX:
+        if len(self._waiting) >= self._queue_max:
             raise Refused(Reason.UNAVAILABLE, "Too many postings at once.", retry_after_s=1)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
@@ -66,14 +72,21 @@ class Coalescer(Generic[Item, Result]):
                 batch.append((item, future))
         return batch
 
+    async def _again(self, items: Sequence[Item]) -> Result | BaseException:
+        # It may just have lost a race against a twin of another process, whom it sees now.
+        try:
+            return (await self._run(items))[0]
+        except Exception as error:  # noqa: BLE001 - its caller gets it
+            return error
+
     async def _halving(self, items: Sequence[Item]) -> Sequence[Result | BaseException]:
         try:
             return await self._run(items)
         except Refused as refusal:
             # The database is down or too busy: smaller batches would only ask it more often.
             return [refusal] * len(items)
-        except Exception as error:  # noqa: BLE001 - each caller gets what is wrong with its own item
+        except Exception:  # noqa: BLE001 - each caller gets what is wrong with its own item
             if len(items) == 1:
-                return [error]
+                return [await self._again(items)]
             middle = len(items) // 2
             return [*await self._halving(items[:middle]), *await self._halving(items[middle:])]

@@ -5,6 +5,7 @@ not disturb its neighbours; the same key twice in a batch is a replay (G60).
 """
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import Message
@@ -16,7 +17,7 @@ from ledger_svc.journal.values import LotsMissing
 from svckit import idempotency
 from svckit.db import Database, Tx
 from svckit.errors import Refused
-from svckit.idempotency import Claim, Outcome
+from svckit.idempotency import Claim, Outcome, State
 
 Response = TypeVar("Response", bound=Message)
 
@@ -31,6 +32,26 @@ class Item(NamedTuple):
 
 # A fresh answer, or what is kept of the key's first call.
 Result = Message | Outcome
+
+
+class Mode(Enum):
+    """What a refused item does to the others of its bulk call (G61)."""
+
+    CONTINUE = 1
+    STOP_ON_ERROR = 2
+    ATOMIC = 3
+
+
+class Skipped(Exception):  # noqa: N818 - an outcome: the item was not tried
+    """An item before this one, or another one of an atomic batch, was refused."""
+
+
+class _AllOrNoneError(Exception):
+    """An atomic batch is rolled back; `results` say which items are to blame."""
+
+    def __init__(self, results: Sequence[Result | BaseException]) -> None:
+        super().__init__()
+        self.results = results
 
 
 class Journal:
@@ -58,22 +79,49 @@ class Journal:
             raise TypeError("the posting replies with another message")
         return result
 
-    async def run(self, program_id: str, items: Sequence[Item]) -> Sequence[Result | BaseException]:
+    async def post_many(self, program_id: str, items: Sequence[Item], mode: Mode) -> Sequence[Result | BaseException]:
+        """Posts a bulk call in a transaction of its own, with an outcome for each item; see Mode.
+
+        A refusal is given, not raised. Raises UNAVAILABLE as `post` does.
+        """
+        try:
+            return await self.run(program_id, items, mode)
+        except _AllOrNoneError as none:
+            return none.results
+
+    async def run(
+        self, program_id: str, items: Sequence[Item], mode: Mode = Mode.CONTINUE
+    ) -> Sequence[Result | BaseException]:
         """Posts items of one program in one transaction, each with its own outcome. Raises if all of them fail."""
         try:
-            return await self._db.transact(lambda tx: _post(tx, program_id, items, load_store.LOTS_MAX))
+            return await self._db.transact(lambda tx: _post(tx, program_id, items, load_store.LOTS_MAX, mode))
         except LotsMissing:
-            return await self._db.transact(lambda tx: _post(tx, program_id, items, load_store.ALL_LOTS))
+            return await self._db.transact(lambda tx: _post(tx, program_id, items, load_store.ALL_LOTS, mode))
 
 
-async def _post(tx: Tx, program_id: str, items: Sequence[Item], lots_max: int) -> Sequence[Result | BaseException]:
+async def _post(
+    tx: Tx, program_id: str, items: Sequence[Item], lots_max: int, mode: Mode
+) -> Sequence[Result | BaseException]:
     connection = await load_store.connection_of(tx)
     wants = [item.posting.wants() for item in items]
     keys = {(item.claim.operation, item.claim.key) for item in items if item.claim is not None}
     book = await load_store.Loader(connection, program_id, lots_max).load(wants, keys)
-    results = [_decide(book, item) for item in items]
+    results: list[Result | BaseException] = []
+    for item in items:
+        stopped = mode is Mode.STOP_ON_ERROR and bool(results) and _failed(results[-1], items[len(results) - 1])
+        results.append(Skipped() if stopped else _decide(book, item))
+    if mode is Mode.ATOMIC and any(map(_failed, results, items)):
+        failed = [result if _failed(result, item) else Skipped() for result, item in zip(results, items, strict=True)]
+        raise _AllOrNoneError(failed)
     await save_store.save(connection, book)
     return results
+
+
+def _failed(result: Result | BaseException, item: Item) -> bool:
+    if isinstance(result, Outcome):
+        same = item.claim is not None and result.fingerprint == item.claim.fingerprint
+        return result.state is not State.DONE or not same
+    return isinstance(result, BaseException)
 
 
 def _decide(book: Book, item: Item) -> Result | BaseException:

@@ -7,6 +7,7 @@ from rewards.ledger.v1.funding_pb2_grpc import FundingServiceServicer
 
 from ledger_svc.journal import replies, store, wire
 from ledger_svc.journal.postings import Credit
+from ledger_svc.journal.requests import Asked
 from ledger_svc.journal.values import Category, Kind
 from ledger_svc.parts import Rpcs
 from svckit import call, money
@@ -41,6 +42,7 @@ class FundingServicer(Rpcs, FundingServiceServicer):
         amount_minor = money.minor(request.amount, currency, "amount")
         key = wire.funding_key(program.program_id, currency)
         deposit = Credit(key, now, amount_minor, Category.PURCHASED, Kind.FUND)
-        return await self.post(
-            request, program, deposit, pb.CreateDepositResponse, lambda posted: replies.deposited(posted, currency)
+        asked = Asked(
+            "CreateDeposit", deposit, pb.CreateDepositResponse, lambda posted: replies.deposited(posted, currency)
         )
+        return await self.post(request, program, asked)

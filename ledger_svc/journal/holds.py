@@ -1,4 +1,4 @@
-"""Holds: value set aside for a saga, then captured or voided, exactly one of them (G5 to G7)."""
+"""The RPCs that fulfillment_svc's sagas call, and batches: one durable write for many postings."""
 
 from typing import Any
 from uuid import UUID
@@ -6,30 +6,45 @@ from uuid import UUID
 from rewards.ledger.v1 import journal_pb2 as pb
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceServicer
 
-from ledger_svc.journal import replies, wire
-from ledger_svc.journal.postings import Capture, PlaceHold, Void
+from ledger_svc.earning.store import rules_in_force
+from ledger_svc.journal import batches, replies, wire
+from ledger_svc.journal.holdings import Capture, PlaceHold, Void
+from ledger_svc.journal.requests import Asked
 from ledger_svc.parts import Rpcs
+from svckit import call
 
 
 class JournalServicer(Rpcs, JournalServiceServicer):
-    """The RPCs that fulfillment_svc's sagas call."""
+    """Holds (G5 to G7) and batches (G60, G61)."""
 
     async def PlaceHold(self, request: pb.PlaceHoldRequest, context: Any) -> pb.PlaceHoldResponse:
         """Sets value aside."""
         program, now = await self.program(request.program_id)
         expires_at = wire.instant(request.expires_at, "expiresAt") if request.HasField("expires_at") else None
         hold = PlaceHold(wire.account_key(program, request.account), now, request.amount, expires_at)
-        return await self.post(request, program, hold, pb.PlaceHoldResponse, replies.held)
+        return await self.post(request, program, Asked("PlaceHold", hold, pb.PlaceHoldResponse, replies.held))
 
     async def CaptureHold(self, request: pb.CaptureHoldRequest, context: Any) -> pb.CaptureHoldResponse:
         """Posts all or part of a hold; the posted transaction has the hold's id."""
         program, now = await self.program(request.program_id)
         amount = request.amount if request.HasField("amount") else None
         capture = Capture(UUID(request.hold_id), now, amount)
-        return await self.post(request, program, capture, pb.CaptureHoldResponse, replies.captured)
+        return await self.post(
+            request, program, Asked("CaptureHold", capture, pb.CaptureHoldResponse, replies.captured)
+        )
 
     async def VoidHold(self, request: pb.VoidHoldRequest, context: Any) -> pb.VoidHoldResponse:
         """Releases a hold."""
         program, now = await self.program(request.program_id)
         void = Void(UUID(request.hold_id), now)
-        return await self.post(request, program, void, pb.VoidHoldResponse, replies.voided)
+        return await self.post(request, program, Asked("VoidHold", void, pb.VoidHoldResponse, replies.voided))
+
+    async def PostBatch(self, request: pb.PostBatchRequest, context: Any) -> pb.PostBatchResponse:
+        """Posts many in one durable write, each with its own key and outcome."""
+        own = call.current().principal.program_id
+        program, now = await self.program(own or request.program_id)
+        async with self.db.read() as tx:
+            in_force = await rules_in_force(tx, program.program_id)
+        items = [batches.item(sent, program, now, in_force, self.idempotency) for sent in request.items]
+        results = await self.journal.post_many(program.program_id, items, batches.mode(request.mode))
+        return pb.PostBatchResponse(results=map(batches.result, request.items, items, results))

@@ -5,15 +5,15 @@ costs more than the row it brings. Everything is of one program, so one shard ca
 """
 
 import secrets
-from collections.abc import Iterable, Sequence
-from typing import Any, Final, LiteralString
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any, Final, LiteralString, NamedTuple
 from uuid import UUID
 
 from psycopg import AsyncConnection, AsyncCursor
 
 from ledger_svc.journal.account import Account
 from ledger_svc.journal.book import Book, Hold, HoldState, KeyName, Original, Wants
-from ledger_svc.journal.values import Category, Entry, Key, Kind, Lot, Owner, Use
+from ledger_svc.journal.values import Category, Entry, Key, Kind, Lot, Owner, Use, split
 from svckit.db import Tx
 from svckit.idempotency import Outcome, State
 
@@ -45,23 +45,23 @@ LOCK: Final = """
 SELECT account_id, owner_kind, owner, asset, posted, held, version, last_at FROM accounts
 WHERE program_id = %b AND account_id = ANY (%b::bigint[]) ORDER BY account_id FOR NO KEY UPDATE"""
 LOTS: Final = """
-SELECT l.account_id, l.lot_id, l.earned_at, l.expires_at, l.original, l.remaining
+SELECT l.account_id, l.lot_id, l.earned_at, l.expires_at, l.original, l.remaining, l.lapsed
 FROM unnest(%b::bigint[]) AS w (account_id) CROSS JOIN LATERAL (
     SELECT * FROM lots WHERE program_id = %b AND account_id = w.account_id AND open
     ORDER BY expires_at, earned_at, lot_id LIMIT %b) l"""
 NAMED_LOTS: Final = """
-SELECT DISTINCT l.account_id, l.lot_id, l.earned_at, l.expires_at, l.original, l.remaining
+SELECT DISTINCT l.account_id, l.lot_id, l.earned_at, l.expires_at, l.original, l.remaining, l.lapsed
 FROM lot_uses u JOIN lots l ON l.program_id = u.program_id AND l.lot_id = u.lot_id AND l.account_id = ANY (%b::bigint[])
-WHERE u.program_id = %b AND u.transaction_id = ANY (%b::uuid[])"""
+WHERE u.program_id = %b AND u.transaction_id = ANY (%b::uuid[])
+UNION SELECT account_id, lot_id, earned_at, expires_at, original, remaining, lapsed FROM lots
+WHERE program_id = %b AND account_id = ANY (%b::bigint[]) AND lot_id = ANY (%b::uuid[])"""
 USES: Final = """
 SELECT transaction_id, lot_id, amount FROM lot_uses WHERE program_id = %b AND transaction_id = ANY (%b::uuid[])
 ORDER BY transaction_id, position"""
-GIVEN_BACK: Final = """
-SELECT e.reverses, u.lot_id, sum(u.amount)::bigint FROM entries e
-JOIN lot_uses u ON u.program_id = e.program_id AND u.transaction_id = e.transaction_id
-WHERE e.program_id = %b AND e.reverses = ANY (%b::uuid[]) GROUP BY e.reverses, u.lot_id"""
 REVERSED: Final = """
-SELECT transaction_id, reversed FROM reversals WHERE program_id = %b AND transaction_id = ANY (%b::uuid[])"""
+SELECT r.transaction_id, r.reversed, (SELECT coalesce(sum(e.amount), 0)::bigint FROM entries e
+    WHERE e.program_id = r.program_id AND e.reverses = r.transaction_id)
+FROM reversals r WHERE r.program_id = %b AND r.transaction_id = ANY (%b::uuid[])"""
 
 
 Row = tuple[Any, ...]
@@ -92,6 +92,14 @@ async def connection_of(tx: Tx) -> AsyncConnection[Any]:
     return driver
 
 
+class Asked(NamedTuple):
+    """What is looked up under the locks: idempotency keys, members, and events that must be new."""
+
+    keys: Sequence[KeyName]
+    members: Collection[str]
+    events: Collection[str]
+
+
 class Loader:
     """Loads the book of one batch. `lots_max` bounds the open lots that are loaded of each account."""
 
@@ -106,41 +114,24 @@ class Loader:
         accounts = {key for want in wants for key in want.accounts}
         transactions = list({one for want in wants for one in want.transactions})
         holds = list({one for want in wants for one in want.holds})
-        events = [event for want in wants for event in want.events]
         reader = Reader(self._connection)
         async with self._connection.pipeline():
-            await self._ask_what_is(reader, keys, accounts, events)
+            if accounts:
+                await reader.ask("ids", ACCOUNT_IDS, *_columns(accounts), self._program_id)
             if transactions:
                 await reader.ask("entries", ENTRIES, self._program_id, transactions)
             if holds:
                 await reader.ask("holds", HOLDS, self._program_id, holds)
-        ids = await self._what_is(reader, accounts)
+        ids = await self._account_ids(reader, accounts)
         entries = {row[1]: row for row in await reader.rows("entries")}
         held = {row[0]: row for row in await reader.rows("holds")}
         ids |= {row[0] for row in entries.values()} | {row[1] for row in held.values()}
-        await self._lock(sorted(ids), entries, held)
+        members = {key.owner for key in accounts if key.owner_kind is Owner.MEMBER}
+        asked = Asked(list(keys), members, {event for want in wants for event in want.events})
+        await self._lock(sorted(ids), entries, held, asked)
         return self._book
 
-    async def _ask_what_is(
-        self, reader: Reader, keys: Iterable[KeyName], accounts: Iterable[Key], events: Sequence[str]
-    ) -> None:
-        operations, names = [operation for operation, _ in keys], [name for _, name in keys]
-        if names:
-            await reader.ask("keys", KEYS, operations, names, self._program_id)
-        members = list({key.owner for key in accounts if key.owner_kind is Owner.MEMBER})
-        if members:
-            await reader.ask("members", MEMBERS, self._program_id, members)
-        if accounts:
-            await reader.ask("ids", ACCOUNT_IDS, *_columns(accounts), self._program_id)
-        if events:
-            await reader.ask("events", EVENTS, self._program_id, list(events))
-
-    async def _what_is(self, reader: Reader, accounts: set[Key]) -> set[int]:
-        book = self._book
-        for operation, name, fingerprint, state, body in await reader.rows("keys"):
-            book.keys[operation, name] = Outcome(fingerprint, State(state), body)
-        book.members = dict(await reader.rows("members"))
-        book.events = {event_id for (event_id,) in await reader.rows("events")}
+    async def _account_ids(self, reader: Reader, accounts: set[Key]) -> set[int]:
         found = {_key(self._program_id, *row[:3]): row[3] for row in await reader.rows("ids")}
         missing = accounts - found.keys()
         if missing:
@@ -150,28 +141,45 @@ class Loader:
             return {*found.values(), *(row[3] for row in await made.fetchall())}
         return set(found.values())
 
-    async def _lock(self, ids: list[int], entries: dict[UUID, Row], held: dict[UUID, Row]) -> None:
+    async def _ask_what_is(self, reader: Reader, asked: Asked) -> None:
+        # After the accounts are locked: a twin of a key is mostly on the same account, and has committed by then.
+        if asked.keys:
+            operations, names = [operation for operation, _ in asked.keys], [name for _, name in asked.keys]
+            await reader.ask("keys", KEYS, operations, names, self._program_id)
+        if asked.members:
+            await reader.ask("members", MEMBERS, self._program_id, list(asked.members))
+        if asked.events:
+            await reader.ask("events", EVENTS, self._program_id, list(asked.events))
+
+    async def _what_is(self, reader: Reader) -> None:
+        for operation, name, fingerprint, state, body in await reader.rows("keys"):
+            self._book.keys[operation, name] = Outcome(fingerprint, State(state), body)
+        self._book.members = dict(await reader.rows("members"))
+        self._book.events = {event_id for (event_id,) in await reader.rows("events")}
+
+    async def _lock(self, ids: list[int], entries: dict[UUID, Row], held: dict[UUID, Row], asked: Asked) -> None:
         reader, named = Reader(self._connection), [*entries, *held]
         async with self._connection.pipeline():
             await reader.ask("accounts", LOCK, self._program_id, ids)
             await reader.ask("lots", LOTS, ids, self._program_id, self._lots_max)
+            await self._ask_what_is(reader, asked)
             if named:
-                await reader.ask("named", NAMED_LOTS, ids, self._program_id, named)
+                await reader.ask("named", NAMED_LOTS, ids, self._program_id, named, self._program_id, ids, named)
                 await reader.ask("uses", USES, self._program_id, named)
             if entries:
-                await reader.ask("back", GIVEN_BACK, self._program_id, list(entries))
                 await reader.ask("reversed", REVERSED, self._program_id, list(entries))
             if held:
                 # Again, under the account's lock: that decides capture against void (G7).
                 await reader.ask("holds", HOLDS, self._program_id, list(held))
+        await self._what_is(reader)
         accounts = await self._accounts(reader)
         uses = await _uses(reader, "uses")
-        back = await _uses(reader, "back")
-        so_far: dict[UUID, int] = dict(await reader.rows("reversed"))
+        so_far = {row[0]: row[1:] for row in await reader.rows("reversed")}
         for transaction_id, row in entries.items():
-            left = _less(uses.get(transaction_id, []), back.get(transaction_id, []))
-            original = Original(accounts[row[0]].key, _entry(row), left, so_far.get(transaction_id, 0))
-            self._book.originals[transaction_id] = original
+            entry, (reversed_, moved) = _entry(row), so_far.get(transaction_id, (0, 0))
+            # The last drawn comes back first, so what is left of a debit is what it drew first.
+            left, _ = split(uses.get(transaction_id, []), max(0, -entry.amount - reversed_))
+            self._book.originals[transaction_id] = Original(accounts[row[0]].key, entry, left, reversed_, moved)
         for hold_id, account_id, amount, state, placed_at, expires_at in await reader.rows("holds"):
             key = accounts[account_id].key
             frozen = uses.get(hold_id, [])
@@ -211,10 +219,3 @@ async def _uses(reader: Reader, name: str) -> dict[UUID, list[Use]]:
     for transaction_id, lot_id, amount in await reader.rows(name):
         uses.setdefault(transaction_id, []).append(Use(lot_id, amount))
     return uses
-
-
-def _less(drawn: list[Use], back: list[Use]) -> list[Use]:
-    """What was drawn, less what came back (whose amounts are negative), in the order of drawing."""
-    returned = {use.lot_id: use.amount for use in back}
-    left = [Use(use.lot_id, use.amount + returned.get(use.lot_id, 0)) for use in drawn if use.amount > 0]
-    return [use for use in left if use.amount]

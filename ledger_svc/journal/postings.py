@@ -1,16 +1,11 @@
-"""The postings: what each kind checks and moves. Pure; a refusal is raised before anything changes."""
+"""Postings that bring value in or take it out: what each checks and moves. Pure; a refusal comes before any change."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from uuid import UUID
 
-from rewards.errors.v1.errors_pb2 import Shortfall
-
-from ledger_svc.journal import rules
-from ledger_svc.journal.account import Account
-from ledger_svc.journal.book import Book, Event, Hold, HoldState, Posted, Posting, Wants
-from ledger_svc.journal.values import Category, Draft, Entry, Key, Kind
+from ledger_svc.journal.book import Book, Event, Posted, Posting, Wants
+from ledger_svc.journal.values import Category, Draft, Key, Kind
 from svckit.clock import new_id
 from svckit.errors import Reason, Refused
 
@@ -38,7 +33,7 @@ class Credit:
         entry = account.credit(draft, self.amount, self.expires_at)
         if self.kind is Kind.EARN:
             book.tell("points.earned", account, entry, self.amount)
-        return _posted(account, entry, self.amount)
+        return Posted.of(account, entry, self.amount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,106 +82,53 @@ class Redeem:
         account = book.active(self.key, self.at)
         entry = account.debit(Draft(new_id(), Kind.REDEEM, Category.REDEEM, self.at, reason=self.reason), self.amount)
         book.tell("points.redeemed", account, entry, self.amount)
-        return _posted(account, entry, self.amount)
+        return Posted.of(account, entry, self.amount)
 
 
 @dataclass(frozen=True, slots=True)
-class Reverse:
-    """Gives back what a redemption took; all that is left if `amount` is None (G8 to G10)."""
+class Transfer:
+    """Points go from one member to another and keep their expiry (G18)."""
 
-    transaction_id: UUID
+    source: Key
+    target: Key
     at: datetime
-    amount: int | None = None
+    amount: int
+    reason: str = ""
 
     def wants(self) -> Wants:
-        """The transaction; its account comes with it."""
-        return Wants(transactions=(self.transaction_id,))
+        """Both accounts."""
+        return Wants((self.source, self.target))
 
     def decide(self, book: Book) -> Posted:
-        """Restores lots. Raises TRANSACTION_NOT_FOUND and what `rules.reversal_amount` does."""
-        original = book.original(self.transaction_id)
-        amount = rules.reversal_amount(original.entry, original.reversed, self.amount)
-        account = book.account(original.key, self.at)
-        draft = Draft(new_id(), Kind.REVERSE, Category.REDEEM, self.at, reverses=self.transaction_id)
-        entry, expired = account.reverse(draft, original.left, amount)
-        original.left = rules.after_reversal(original.left, amount)
-        original.reversed += amount
-        book.reversals.append((original, amount))
-        book.tell("points.reversed", account, entry, amount)
-        return _posted(account, entry, amount, expired)
+        """Moves lots. Raises as Redeem does, for both members, and AMOUNT_OUT_OF_RANGE."""
+        source, target = book.active(self.source, self.at), book.active(self.target, self.at)
+        target.check_room(self.amount)
+        draft = Draft(new_id(), Kind.TRANSFER, Category.PARTNER, self.at, reason=self.reason)
+        entry, parts = source.give(draft, self.amount)
+        received = target.receive(draft, parts)
+        book.tell("points.transferred", source, entry, self.amount)
+        book.tell("points.received", target, received, self.amount)
+        return Posted.of(source, entry, self.amount)
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceHold:
-    """Sets value aside."""
+class Expire:
+    """Posts what has run out on an account. Nothing to post is success with 0 (G3)."""
 
     key: Key
     at: datetime
-    amount: int
-    expires_at: datetime | None = None
 
     def wants(self) -> Wants:
         """The account."""
         return Wants((self.key,))
 
     def decide(self, book: Book) -> Posted:
-        """Freezes lots. Raises MEMBER_NOT_FOUND, MEMBER_NOT_ACTIVE, INSUFFICIENT_POINTS or _FUNDS."""
-        account = book.active(self.key, self.at)
-        uses = account.hold(self.at, self.amount)
-        hold = Hold(new_id(), self.key, self.amount, HoldState.ACTIVE, self.at, self.expires_at, uses)
-        book.holds[hold.hold_id] = hold
-        book.new_holds.append(hold)
-        return Posted(hold.hold_id, self.amount, account.posted)
-
-
-@dataclass(frozen=True, slots=True)
-class Capture:
-    """Posts a hold, or a part of it; the rest goes back. The transaction has the hold's id."""
-
-    hold_id: UUID
-    at: datetime
-    amount: int | None = None
-
-    def wants(self) -> Wants:
-        """The hold; its account comes with it."""
-        return Wants(holds=(self.hold_id,))
-
-    def decide(self, book: Book) -> Posted:
-        """Captures. Raises TRANSACTION_NOT_FOUND, HOLD_NOT_ACTIVE, REVERSAL_EXCEEDS."""
-        hold = book.hold(self.hold_id)
-        amount = hold.amount if self.amount is None else self.amount
-        if amount > hold.amount:
-            detail = Shortfall(available=hold.amount, requested=amount)
-            raise Refused(Reason.REVERSAL_EXCEEDS, "The hold is smaller than that.", detail=detail)
-        account = book.account(hold.key, self.at)
-        kind, category = (Kind.CAPTURE, Category.REDEEM) if account.has_lots else (Kind.SETTLE, Category.SPEND)
-        entry = account.capture(Draft(hold.hold_id, kind, category, self.at), hold.uses, amount, hold.amount)
-        book.end(hold, HoldState.CAPTURED)
-        if account.has_lots:
-            book.tell("points.redeemed", account, entry, amount)
-        return _posted(account, entry, amount)
-
-
-@dataclass(frozen=True, slots=True)
-class Void:
-    """Ends a hold and gives everything back; what has run out meanwhile expires there (G5)."""
-
-    hold_id: UUID
-    at: datetime
-
-    def wants(self) -> Wants:
-        """The hold; its account comes with it."""
-        return Wants(holds=(self.hold_id,))
-
-    def decide(self, book: Book) -> Posted:
-        """Releases. Raises TRANSACTION_NOT_FOUND, HOLD_NOT_ACTIVE."""
-        hold = book.hold(self.hold_id)
-        account = book.account(hold.key, self.at)
-        account.release(hold.uses, hold.amount)
+        """Sweeps; once a lot, whoever asks and however often. Raises MEMBER_NOT_FOUND."""
+        book.standing(self.key)
+        account = book.accounts[self.key]
         before = account.posted
         account.sweep(self.at)
-        book.end(hold, HoldState.VOIDED)
-        return Posted(hold.hold_id, hold.amount, account.available(self.at), before - account.posted)
+        return Posted(new_id(), before - account.posted, account.posted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +154,3 @@ def or_refusal(make: Callable[[], Posting]) -> Posting:
         if not refusal.binds:
             raise
         return Refuse(refusal)
-
-
-def _posted(account: Account, entry: Entry, amount: int, expired: int = 0) -> Posted:
-    return Posted(entry.transaction_id, amount, account.posted, expired)

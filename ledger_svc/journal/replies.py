@@ -1,7 +1,8 @@
 """What a posting's outcome is answered with: one function a kind of call."""
 
-from rewards.ledger.v1 import funding_pb2, journal_pb2, points_pb2
+from rewards.ledger.v1 import funding_pb2, journal_pb2, movements_pb2, points_pb2
 
+from ledger_svc.earning.rules import Award
 from ledger_svc.journal.book import Posted
 from svckit import money
 
@@ -47,3 +48,48 @@ def deposited(posted: Posted, currency: str) -> funding_pb2.CreateDepositRespons
     """A deposit's answer."""
     balance = money.major(posted.balance, currency)
     return funding_pb2.CreateDepositResponse(transaction_id=str(posted.transaction_id), balance=balance)
+
+
+def earned(posted: Posted, given: list[Award]) -> points_pb2.InsertTransactionDataResponse:
+    """An event's answer."""
+    return points_pb2.InsertTransactionDataResponse(
+        transaction_id=str(posted.transaction_id),
+        points_awarded=posted.amount,
+        balance=posted.balance,
+        awards=[
+            points_pb2.Award(
+                rule_id=award.rule_id,
+                rule_version=award.rule_version,
+                points=award.points,
+                explanation=award.explanation,
+            )
+            for award in given
+        ],
+    )
+
+
+def reversed_transaction(posted: Posted) -> movements_pb2.ReverseTransactionResponse:
+    """A clawback's answer."""
+    return movements_pb2.ReverseTransactionResponse(
+        reversal_id=str(posted.transaction_id), points_reversed=posted.amount, balance=posted.balance
+    )
+
+
+def transferred(posted: Posted) -> movements_pb2.CreateTransferResponse:
+    """A transfer's answer."""
+    return movements_pb2.CreateTransferResponse(transaction_id=str(posted.transaction_id), balance=posted.balance)
+
+
+def held_points(posted: Posted) -> movements_pb2.CreateHoldResponse:
+    """A partner's hold's answer."""
+    return movements_pb2.CreateHoldResponse(hold_id=str(posted.transaction_id), balance=posted.balance)
+
+
+def captured_points(posted: Posted) -> movements_pb2.CapturePointsHoldResponse:
+    """A partner's capture's answer."""
+    return movements_pb2.CapturePointsHoldResponse(transaction_id=str(posted.transaction_id), balance=posted.balance)
+
+
+def voided_points(posted: Posted) -> movements_pb2.VoidPointsHoldResponse:
+    """A partner's void's answer: `balance` is what is available."""
+    return movements_pb2.VoidPointsHoldResponse(available=posted.balance, expired=posted.expired)

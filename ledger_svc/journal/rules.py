@@ -2,7 +2,7 @@
 
 from rewards.errors.v1.errors_pb2 import Shortfall
 
-from ledger_svc.journal.values import Entry, Kind, Use
+from ledger_svc.journal.values import Entry, Kind, Use, split
 from svckit import money
 from svckit.errors import Reason, Refused, invalid
 from svckit.programs import Program
@@ -23,16 +23,17 @@ def check_worth(program: Program, points: int, amount: float | None, currency: s
         raise Refused(Reason.AMOUNT_MISMATCH, text)
 
 
-def reversal_amount(entry: Entry, reversed_so_far: int, asked: int | None) -> int:
-    """How much a reversal gives back: what is asked for, or all that is left (G9, G10).
+def reversal_amount(entry: Entry, reversed_so_far: int, asked: int | None, kind: Kind = Kind.REDEEM) -> int:
+    """How much a reversal gives back or takes back: what is asked for, or all that is left (G9, G10).
 
     Raises WRONG_TRANSACTION_KIND, DUPLICATE_REVERSAL if nothing is left, REVERSAL_EXCEEDS.
     """
-    if entry.kind is not Kind.REDEEM:
-        raise Refused(Reason.WRONG_TRANSACTION_KIND, "Only a redemption of points can be reversed here.")
-    left = -entry.amount - reversed_so_far
+    if entry.kind is not kind:
+        what = "a redemption of points" if kind is Kind.REDEEM else "an earning"
+        raise Refused(Reason.WRONG_TRANSACTION_KIND, f"Only {what} can be reversed here.")
+    left = abs(entry.amount) - reversed_so_far
     if left == 0:
-        raise Refused(Reason.DUPLICATE_REVERSAL, "This redemption has been reversed already.")
+        raise Refused(Reason.DUPLICATE_REVERSAL, "This transaction has been reversed already.")
     if asked is not None and asked > left:
         detail = Shortfall(available=left, requested=asked)
         raise Refused(Reason.REVERSAL_EXCEEDS, f"Only {left} points are left to reverse.", detail=detail)
@@ -41,11 +42,4 @@ def reversal_amount(entry: Entry, reversed_so_far: int, asked: int | None) -> in
 
 def after_reversal(left: list[Use], amount: int) -> list[Use]:
     """What can still be reversed: the first drawn, because the last drawn came back first."""
-    still = sum(use.amount for use in left) - amount
-    kept = []
-    for use in left:
-        taken = min(still, use.amount)
-        if taken:
-            kept.append(Use(use.lot_id, taken))
-        still -= taken
-    return kept
+    return split(left, sum(use.amount for use in left) - amount)[0]

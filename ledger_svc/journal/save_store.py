@@ -6,6 +6,7 @@ from uuid import UUID
 
 from psycopg import AsyncConnection
 
+from ledger_svc.journal.account import Account
 from ledger_svc.journal.book import Book, Told
 from ledger_svc.journal.values import Use
 from svckit.clock import new_id
@@ -28,8 +29,8 @@ SELECT %b, w.*, w.remaining > 0
 FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::bigint[])
     AS w (account_id, lot_id, earned_at, expires_at, original, remaining)"""
 SAVE_LOTS: Final = """
-UPDATE lots l SET remaining = w.remaining, open = w.remaining > 0
-FROM unnest(%b::bigint[], %b::uuid[], %b::bigint[]) AS w (account_id, lot_id, remaining)
+UPDATE lots l SET remaining = w.remaining, lapsed = w.lapsed, open = w.remaining > 0
+FROM unnest(%b::bigint[], %b::uuid[], %b::bigint[], %b::bigint[]) AS w (account_id, lot_id, remaining, lapsed)
 WHERE l.program_id = %b AND l.account_id = w.account_id AND l.lot_id = w.lot_id"""
 SAVE_USES: Final = """
 INSERT INTO lot_uses (program_id, transaction_id, position, lot_id, amount)
@@ -40,9 +41,10 @@ SELECT %b, w.transaction_id, w.amount, w.reversed
 FROM unnest(%b::uuid[], %b::bigint[], %b::bigint[]) AS w (transaction_id, amount, reversed)
 ON CONFLICT (program_id, transaction_id) DO UPDATE SET reversed = excluded.reversed"""
 SAVE_HOLDS: Final = """
-INSERT INTO holds (program_id, hold_id, account_id, amount, state, placed_at, expires_at)
-SELECT %b, * FROM unnest(%b::uuid[], %b::bigint[], %b::bigint[], %b::smallint[], %b::timestamptz[], %b::timestamptz[])
-ON CONFLICT (program_id, hold_id) DO UPDATE SET state = excluded.state"""
+INSERT INTO holds (program_id, hold_id, account_id, amount, state, placed_at, expires_at, ended_at)
+SELECT %b, * FROM unnest(%b::uuid[], %b::bigint[], %b::bigint[], %b::smallint[], %b::timestamptz[], %b::timestamptz[],
+    %b::timestamptz[])
+ON CONFLICT (program_id, hold_id) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at"""
 SAVE_EVENTS: Final = """
 INSERT INTO events (program_id, event_id, transaction_id, member_id, type, amount_minor, currency, occurred_at,
     received_at, points)
@@ -62,10 +64,7 @@ async def save(connection: AsyncConnection[Any], book: Book) -> None:
     entries = [(a.account_id, *entry) for a in touched for entry in a.changes.entries]
     lots = [(a.account_id, lot) for a in touched for lot in a.changes.lots.values() if lot not in a.changes.new_lots]
     new_lots = [(a.account_id, lot) for a in touched for lot in a.changes.new_lots]
-    uses = [
-        row for a in touched for transaction_id, used in a.changes.uses.items() for row in _rows(transaction_id, used)
-    ]
-    uses += [row for hold in book.new_holds for row in _rows(hold.hold_id, hold.uses)]
+    uses = [row for transaction_id, used in _all_uses(book, touched).items() for row in _rows(transaction_id, used)]
     holds = {hold.hold_id: hold for hold in (*book.new_holds, *book.ended_holds)}.values()
     reversed_ = {original.entry.transaction_id: original for original, _ in book.reversals}.values()
     writer = Writer(connection)
@@ -75,12 +74,14 @@ async def save(connection: AsyncConnection[Any], book: Book) -> None:
         await writer.write(SAVE_ENTRIES, entries, program_id)
         born = [(i, x.lot_id, x.earned_at, x.expires_at, x.original, x.remaining) for i, x in new_lots]
         await writer.write(SAVE_NEW_LOTS, born, program_id)
-        await writer.write(SAVE_LOTS, [(i, lot.lot_id, lot.remaining) for i, lot in lots], program_id, last=True)
+        await writer.write(
+            SAVE_LOTS, [(i, lot.lot_id, lot.remaining, lot.lapsed) for i, lot in lots], program_id, last=True
+        )
         await writer.write(SAVE_USES, uses, program_id)
-        totals = [(x.entry.transaction_id, -x.entry.amount, x.reversed) for x in reversed_]
+        totals = [(x.entry.transaction_id, abs(x.entry.amount), x.reversed) for x in reversed_]
         await writer.write(SAVE_REVERSALS, totals, program_id)
         of = {key: account.account_id for key, account in book.accounts.items()}
-        placed = [(h.hold_id, of[h.key], h.amount, h.state, h.placed_at, h.expires_at) for h in holds]
+        placed = [(h.hold_id, of[h.key], h.amount, h.state, h.placed_at, h.expires_at, h.ended_at) for h in holds]
         await writer.write(SAVE_HOLDS, placed, program_id)
         await writer.write(SAVE_EVENTS, book.new_events, program_id)
         kept = [(*name, o.fingerprint, o.state, o.body) for name, o in book.new_keys.items()]
@@ -102,6 +103,15 @@ class Writer:
             columns = [list(column) for column in zip(*rows, strict=True)]
             parameters = (*columns, program_id) if last else (program_id, *columns)
             await self._cursor.execute(statement, parameters, prepare=True)
+
+
+def _all_uses(book: Book, touched: Sequence[Account]) -> dict[UUID, list[Use]]:
+    """Movements of lots by transaction or hold; those of a transfer are of two accounts."""
+    uses = {hold.hold_id: list(hold.uses) for hold in book.new_holds}
+    for account in touched:
+        for transaction_id, used in account.changes.uses.items():
+            uses.setdefault(transaction_id, []).extend(used)
+    return uses
 
 
 def _rows(transaction_id: UUID, uses: Sequence[Use]) -> Iterable[Row]:

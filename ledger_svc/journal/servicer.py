@@ -6,9 +6,8 @@ from uuid import UUID
 from google.rpc.status_pb2 import Status
 from rewards.ledger.v1 import points_pb2 as pb
 
-from ledger_svc.journal import replies, rules, store, wire
-from ledger_svc.journal.postings import Credit, Redeem, Reverse, or_refusal
-from ledger_svc.journal.values import Category, Kind
+from ledger_svc.journal import requests, store, wire
+from ledger_svc.journal.values import Kind
 from ledger_svc.parts import Rpcs
 from svckit import call
 from svckit.db import Tx
@@ -22,31 +21,17 @@ class RedemptionRpcs(Rpcs):
     async def CreateCredit(self, request: pb.CreateCreditRequest, context: Any) -> pb.CreateCreditResponse:
         """Gives a member points outright."""
         program, now = await self.program()
-        expires_at = wire.future_expiry(request.expires_at, program.zone, now, "expiresAt")
-        key = wire.member_key(program, request.member_id, request.asset)
-        category = Category(request.category or Category.BONUS)
-        credit = Credit(key, now, request.points, category, expires_at=expires_at, reason=request.reason)
-        return await self.post(request, program, credit, pb.CreateCreditResponse, replies.credited)
+        return await self.post(request, program, requests.credit(request, program, now))
 
     async def RedeemPoints(self, request: pb.RedeemPointsRequest, context: Any) -> pb.RedeemPointsResponse:
         """Debits a member's points, all of them or none."""
         program, now = await self.program()
-        key = wire.member_key(program, request.member_id, request.asset)
-        amount = request.amount if request.HasField("amount") else None
-
-        def worth_it() -> Redeem:
-            rules.check_worth(program, request.points, amount, request.currency)
-            return Redeem(key, now, request.points, request.reason)
-
-        redeem = or_refusal(worth_it)
-        return await self.post(request, program, redeem, pb.RedeemPointsResponse, replies.redeemed)
+        return await self.post(request, program, requests.redeem(request, program, now))
 
     async def ReversalPoints(self, request: pb.ReversalPointsRequest, context: Any) -> pb.ReversalPointsResponse:
         """Gives back what a redemption took."""
         program, now = await self.program()
-        asked = request.points if request.HasField("points") else None
-        reverse = Reverse(wire.uuid(request.transaction_id, "transactionId"), now, asked)
-        return await self.post(request, program, reverse, pb.ReversalPointsResponse, replies.reversed_points)
+        return await self.post(request, program, requests.reversal(request, now))
 
     async def GetRedemption(self, request: pb.GetRedemptionRequest, context: Any) -> pb.GetRedemptionResponse:
         """Tells what became of a redemption, by its transaction or its key."""

@@ -1,6 +1,7 @@
 """The journal's SQL. Rows are locked in one order: an account, then what hangs on it."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from ledger_svc.journal.account import Account
 from ledger_svc.journal.values import Category, Entry, Key, Kind, Lot, Owner
-from ledger_svc.tables import accounts, entries, lots, members, reversals
+from ledger_svc.tables import accounts, entries, holds, lots, members, reversals
 from svckit.db import Tx
 from svckit.errors import Reason, Refused
 
@@ -103,3 +104,28 @@ async def funding(tx: Tx, program_id: str) -> list[tuple[str, int, int]]:
         .order_by(accounts.c.asset)
     )
     return [(row.asset, row.posted, row.held) for row in found]
+
+
+async def due_accounts(tx: Tx, program_id: str, at: datetime, member_id: str | None, limit: int) -> list[Key]:
+    """Accounts with open lots that have run out at `at`; only a member's if one is named."""
+    statement = (
+        select(accounts.c.owner_kind, accounts.c.owner, accounts.c.asset)
+        .join(lots, (lots.c.program_id == accounts.c.program_id) & (lots.c.account_id == accounts.c.account_id))
+        .where(accounts.c.program_id == program_id, lots.c.open, lots.c.expires_at <= at)
+        .distinct()
+        .limit(limit)
+    )
+    if member_id is not None:
+        statement = statement.where(accounts.c.owner_kind == Owner.MEMBER, accounts.c.owner == member_id)
+    return [Key(program_id, Owner(row.owner_kind), row.owner, row.asset) for row in await tx.execute(statement)]
+
+
+async def due_holds(tx: Tx, program_id: str, at: datetime, limit: int) -> list[UUID]:
+    """Active holds that have run out at `at`, the oldest first."""
+    found = await tx.execute(
+        select(holds.c.hold_id)
+        .where(holds.c.program_id == program_id, holds.c.state == 1, holds.c.expires_at <= at)
+        .order_by(holds.c.expires_at)
+        .limit(limit)
+    )
+    return [row.hold_id for row in found]

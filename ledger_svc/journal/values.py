@@ -61,13 +61,17 @@ class Key(NamedTuple):
 
 @dataclass(slots=True)
 class Lot:
-    """Points that came in together. `expires_at` is exclusive; None is never. Only `remaining` ever changes."""
+    """Points that came in together. `expires_at` is exclusive; None is never.
+
+    `remaining` is what nobody has drawn or frozen, `lapsed` what ran out; nothing else of a lot ever changes.
+    """
 
     lot_id: UUID
     earned_at: datetime
     expires_at: datetime | None
     original: int
     remaining: int
+    lapsed: int = 0
 
     def expired(self, at: datetime) -> bool:
         """True if its points have run out at `at` (G3)."""

@@ -49,9 +49,10 @@ def expiry(text: str, zone: ZoneInfo, field: str) -> datetime | None:
 
 def member_key(program: Program, member_id: str, asset: str) -> Key:
     """The account of a member in an asset. Raises INVALID_REQUEST for an asset the program does not have."""
-    if asset not in {"", program.asset}:
+    chosen = asset or program.asset
+    if chosen != program.asset and chosen not in program.policy.more_assets:
         raise invalid(asset="is not an asset of this program")
-    return Key(program.program_id, Owner.MEMBER, member_id, program.asset)
+    return Key(program.program_id, Owner.MEMBER, member_id, chosen)
 
 
 def funding_key(program_id: str, currency: str) -> Key:

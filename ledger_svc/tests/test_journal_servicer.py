@@ -1,104 +1,23 @@
 """The ledger through the real server, interceptors and PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.message import Message
-from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 from rewards.ledger.v1 import (
-    directory_pb2,
-    directory_pb2_grpc,
-    earning_pb2,
-    earning_pb2_grpc,
     journal_pb2,
-    journal_pb2_grpc,
     points_pb2,
     points_pb2_grpc,
 )
 
-from ledger_svc.__main__ import served
+from ledger_svc.tests.conftest import PROGRAM, SCOPES, Ledger
 from svckit.call import Kind, Principal
 from svckit.clients import _refusal
 from svckit.clock import new_id
 from svckit.errors import Reason
-from svckit.testing import calling, headers, partner, serving
-
-PROGRAM = "sandbox-test"
-SCOPES = ("points:read", "points:write", "events:write")
-
-
-@dataclass
-class Ledger:
-    points: Any
-    journal: Any
-    directory: Any
-    url: str
-
-    async def call(self, rpc: str, request: Message, key: str | None = None, program: str = PROGRAM) -> Any:
-        method = getattr(self.points, rpc)
-        return await method(request, timeout=10, metadata=headers(partner(program, *SCOPES), key or str(new_id())))
-
-    async def refused(self, rpc: str, request: Message, key: str | None = None, program: str = PROGRAM) -> str:
-        with pytest.raises(grpc.aio.AioRpcError) as caught:
-            await self.call(rpc, request, key, program)
-        return Reason.Name(_refusal(caught.value).reason)
-
-    async def member(self, member_id: str, *, active: bool = True, version: int = 1) -> None:
-        await self.directory.StoreMember(
-            directory_pb2.StoreMemberRequest(program_id=PROGRAM, member_id=member_id, active=active, version=version)
-        )
-
-    async def credit(self, member_id: str, points: int, **more: Any) -> Any:
-        return await self.call(
-            "CreateCredit", points_pb2.CreateCreditRequest(member_id=member_id, points=points, **more)
-        )
-
-    async def balance(self, member_id: str) -> Any:
-        return await self.call("GetBalance", points_pb2.GetBalanceRequest(member_id=member_id))
-
-
-@pytest.fixture
-async def ledger(fresh_database: Any, authority: Any) -> AsyncIterator[Ledger]:
-    db = await fresh_database("ledger_svc")
-    async with serving(authority.issue("ledger_svc"), served(db, b"k")) as address:
-        async with (
-            calling(address, "ledger_svc", authority.issue("gateway")) as gateway,
-            calling(address, "ledger_svc", authority.issue("identity_svc")) as identity,
-            calling(address, "ledger_svc", authority.issue("fulfillment_svc")) as fulfillment,
-        ):
-            programs = programs_pb2_grpc.ProgramDirectoryServiceStub(identity)
-            await programs.StoreProgram(
-                programs_pb2.StoreProgramRequest(
-                    program=programs_pb2.Program(
-                        program_id=PROGRAM,
-                        name="Test",
-                        mode=programs_pb2.Program.SANDBOX,
-                        time_zone="Europe/Berlin",
-                        currency="USD",
-                        asset="PTS",
-                        points_per_unit=80,
-                        version=1,
-                    )
-                )
-            )
-            rules = earning_pb2_grpc.EarningRulesServiceStub(gateway)
-            rule = earning_pb2.EarningRule(rule_id="base", version=1, points_numerator=1, points_denominator=1)
-            await rules.PutRule(
-                earning_pb2.PutRuleRequest(program_id=PROGRAM, rule=rule),
-                metadata=headers(Principal(Kind.OPERATOR, "op")),
-            )
-            made = Ledger(
-                points_pb2_grpc.PointsServiceStub(gateway),
-                journal_pb2_grpc.JournalServiceStub(fulfillment),
-                directory_pb2_grpc.MemberDirectoryServiceStub(identity),
-                address,
-            )
-            await made.member("m_1")
-            yield made
+from svckit.testing import calling, headers, partner
 
 
 def redeem(points: int, **more: Any) -> points_pb2.RedeemPointsRequest:
@@ -167,6 +86,19 @@ async def test_fifty_copies_of_one_key_debit_once(ledger: Ledger) -> None:
     assert (await ledger.balance("m_1")).balance == 900
 
 
+async def test_one_key_for_two_requests_at_once_has_one_effect(ledger: Ledger) -> None:  # D2
+    await ledger.member("m_2")
+    for member_id in ("m_1", "m_2"):
+        await ledger.credit(member_id, 100)
+    requests = [points_pb2.RedeemPointsRequest(member_id=f"m_{1 + number % 2}", points=100) for number in range(20)]
+    results = await asyncio.gather(
+        *(ledger.call("RedeemPoints", request, "raced") for request in requests), return_exceptions=True
+    )
+    reasons = {Reason.Name(_refusal(r).reason) for r in results if isinstance(r, grpc.aio.AioRpcError)}
+    assert reasons == {"IDEMPOTENCY_KEY_REUSED"}
+    assert sorted([(await ledger.balance(member_id)).balance for member_id in ("m_1", "m_2")]) == [0, 100]
+
+
 async def test_reversal_once_partially_and_never_more(ledger: Ledger) -> None:  # G9, G10
     await ledger.credit("m_1", 300, expires_at="2099-12-31")
     await ledger.credit("m_1", 300)
@@ -230,8 +162,7 @@ async def test_history_pages_newest_first(ledger: Ledger) -> None:  # G63
     assert [t.points for t in first.transactions] == [3, 2]
     request.page_token = first.next_page_token
     second = await ledger.call("GetTransactionHistory", request)
-    assert [(t.points, t.balance_after) for t in second.transactions] == [(1, 1)]
-    assert second.next_page_token == ""
+    assert ([(t.points, t.balance_after) for t in second.transactions], second.next_page_token) == ([(1, 1)], "")
     request.kinds.append(points_pb2.Transaction.EARN)
     assert await ledger.refused("GetTransactionHistory", request) == "INVALID_REQUEST"
 

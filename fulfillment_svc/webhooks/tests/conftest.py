@@ -24,7 +24,7 @@ from fulfillment_svc.webhooks.sealer import Sealer, new_secret
 from fulfillment_svc.webhooks.tables import webhook_deliveries, webhook_endpoints
 from svckit.clock import new_id
 from svckit.db import Database
-from svckit.workers import Worker
+from svckit.server import Worker
 
 PROGRAM = "sandbox-acme"
 KEY = base64.b64encode(bytes(range(32)))

@@ -1,0 +1,95 @@
+"""Postings of holds: value set aside, then captured, voided, or timed out. Pure."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from rewards.errors.v1.errors_pb2 import Shortfall
+
+from ledger_svc.journal.book import Book, Hold, HoldState, Posted, Wants
+from ledger_svc.journal.values import Category, Draft, Key, Kind
+from svckit.clock import new_id
+from svckit.errors import Reason, Refused
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceHold:
+    """Sets value aside."""
+
+    key: Key
+    at: datetime
+    amount: int
+    expires_at: datetime | None = None
+
+    def wants(self) -> Wants:
+        """The account."""
+        return Wants((self.key,))
+
+    def decide(self, book: Book) -> Posted:
+        """Freezes lots. Raises MEMBER_NOT_FOUND, MEMBER_NOT_ACTIVE, INSUFFICIENT_POINTS or _FUNDS."""
+        account = book.active(self.key, self.at)
+        uses = account.hold(self.at, self.amount)
+        hold = Hold(new_id(), self.key, self.amount, HoldState.ACTIVE, self.at, self.expires_at, uses)
+        book.holds[hold.hold_id] = hold
+        book.new_holds.append(hold)
+        return Posted(hold.hold_id, self.amount, account.posted)
+
+
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """Posts a hold, or a part of it; the rest goes back. The transaction has the hold's id."""
+
+    hold_id: UUID
+    at: datetime
+    amount: int | None = None
+
+    def wants(self) -> Wants:
+        """The hold; its account comes with it."""
+        return Wants(holds=(self.hold_id,))
+
+    def decide(self, book: Book) -> Posted:
+        """Captures. Raises TRANSACTION_NOT_FOUND, HOLD_NOT_ACTIVE, REVERSAL_EXCEEDS."""
+        hold = book.hold(self.hold_id)
+        if hold.due(self.at):
+            raise Refused(Reason.HOLD_NOT_ACTIVE, "The hold has run out.")
+        amount = hold.amount if self.amount is None else self.amount
+        if amount > hold.amount:
+            detail = Shortfall(available=hold.amount, requested=amount)
+            raise Refused(Reason.REVERSAL_EXCEEDS, "The hold is smaller than that.", detail=detail)
+        account = book.account(hold.key, self.at)
+        kind, category = (Kind.CAPTURE, Category.REDEEM) if account.has_lots else (Kind.SETTLE, Category.SPEND)
+        entry = account.capture(Draft(hold.hold_id, kind, category, self.at), hold.uses, amount, hold.amount)
+        book.end(hold, HoldState.CAPTURED, self.at)
+        if account.has_lots:
+            book.tell("points.redeemed", account, entry, amount)
+        return Posted.of(account, entry, amount)
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """Ends a hold and gives everything back; what has run out meanwhile expires there (G5).
+
+    A `timeout` ends only a hold that is due, and one that has ended otherwise is no refusal.
+    """
+
+    hold_id: UUID
+    at: datetime
+    timeout: bool = False
+
+    def wants(self) -> Wants:
+        """The hold; its account comes with it."""
+        return Wants(holds=(self.hold_id,))
+
+    def decide(self, book: Book) -> Posted:
+        """Releases. Raises TRANSACTION_NOT_FOUND, HOLD_NOT_ACTIVE."""
+        hold = book.hold(self.hold_id)
+        due = hold.due(self.at)
+        if due is not self.timeout:
+            raise Refused(Reason.HOLD_NOT_ACTIVE, "The hold has run out." if due else "The hold has not run out yet.")
+        account = book.account(hold.key, self.at)
+        account.release(hold.hold_id, hold.uses, hold.amount)
+        before = account.posted
+        account.sweep(self.at)
+        state = HoldState.TIMED_OUT if due else HoldState.VOIDED
+        book.end(hold, state, self.at)
+        return Posted(hold.hold_id, hold.amount, account.available(self.at), before - account.posted)

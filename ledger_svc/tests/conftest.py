@@ -1,0 +1,113 @@
+"""The ledger behind its real server, for the tests of its RPCs."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
+from rewards.ledger.v1 import (
+    directory_pb2,
+    directory_pb2_grpc,
+    earning_pb2,
+    earning_pb2_grpc,
+    journal_pb2_grpc,
+    movements_pb2_grpc,
+    points_pb2,
+    points_pb2_grpc,
+)
+
+from ledger_svc.__main__ import served
+from ledger_svc.journal.engine import Journal
+from ledger_svc.journal.sweeps import Sweeper
+from svckit.call import Kind, Principal
+from svckit.clients import _refusal
+from svckit.clock import new_id, system_clock
+from svckit.errors import Reason
+from svckit.testing import calling, headers, partner, serving
+
+PROGRAM = "sandbox-test"
+SCOPES = ("points:read", "points:write", "events:write")
+
+
+@dataclass
+class Ledger:
+    points: Any
+    movements: Any
+    batches: Any
+    journal: Any
+    directory: Any
+    programs: Any
+    sweeper: Sweeper
+    url: str
+    version: int = 0
+
+    async def call(self, rpc: str, request: Message, key: str | None = None, program: str = PROGRAM) -> Any:
+        method = getattr(self.points, rpc)
+        return await method(request, timeout=10, metadata=headers(partner(program, *SCOPES), key or str(new_id())))
+
+    async def refused(self, rpc: str, request: Message, key: str | None = None, program: str = PROGRAM) -> str:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await self.call(rpc, request, key, program)
+        return Reason.Name(_refusal(caught.value).reason)
+
+    async def member(self, member_id: str, *, active: bool = True, version: int = 1) -> None:
+        await self.directory.StoreMember(
+            directory_pb2.StoreMemberRequest(program_id=PROGRAM, member_id=member_id, active=active, version=version)
+        )
+
+    async def credit(self, member_id: str, points: int, **more: Any) -> Any:
+        return await self.call(
+            "CreateCredit", points_pb2.CreateCreditRequest(member_id=member_id, points=points, **more)
+        )
+
+    async def balance(self, member_id: str) -> Any:
+        return await self.call("GetBalance", points_pb2.GetBalanceRequest(member_id=member_id))
+
+    async def program(self, clock_offset_s: int = 0, **policy: Any) -> None:
+        """Changes the program's policy and clock, as identity_svc would tell."""
+        self.version += 1
+        settings = programs_pb2.Program(
+            program_id=PROGRAM,
+            name="Test",
+            mode=programs_pb2.Program.SANDBOX,
+            time_zone="Europe/Berlin",
+            currency="USD",
+            asset="PTS",
+            points_per_unit=80,
+            clock_offset_s=clock_offset_s,
+            policy=programs_pb2.Policy(**policy),
+            version=self.version,
+        )
+        await self.programs.StoreProgram(programs_pb2.StoreProgramRequest(program=settings))
+
+
+@pytest.fixture
+async def ledger(fresh_database: Any, authority: Any) -> AsyncIterator[Ledger]:
+    db = await fresh_database("ledger_svc")
+    journal = Journal(db)
+    async with serving(authority.issue("ledger_svc"), served(db, journal, b"k")) as address:
+        async with (
+            calling(address, "ledger_svc", authority.issue("gateway")) as gateway,
+            calling(address, "ledger_svc", authority.issue("identity_svc")) as identity,
+            calling(address, "ledger_svc", authority.issue("fulfillment_svc")) as fulfillment,
+        ):
+            made = Ledger(
+                points=points_pb2_grpc.PointsServiceStub(gateway),
+                movements=movements_pb2_grpc.MovementsServiceStub(gateway),
+                batches=journal_pb2_grpc.JournalServiceStub(gateway),
+                journal=journal_pb2_grpc.JournalServiceStub(fulfillment),
+                directory=directory_pb2_grpc.MemberDirectoryServiceStub(identity),
+                programs=programs_pb2_grpc.ProgramDirectoryServiceStub(identity),
+                sweeper=Sweeper(db, journal, system_clock),
+                url=address,
+            )
+            await made.program()
+            rules = earning_pb2_grpc.EarningRulesServiceStub(gateway)
+            rule = earning_pb2.EarningRule(rule_id="base", version=1, points_numerator=1, points_denominator=1)
+            operator = headers(Principal(Kind.OPERATOR, "op"))
+            await rules.PutRule(earning_pb2.PutRuleRequest(program_id=PROGRAM, rule=rule), metadata=operator)
+            await made.member("m_1")
+            yield made

@@ -1,0 +1,83 @@
+"""Natural batching: one poisoned item hurts nobody else, a full queue refuses at once, who left is not posted."""
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+
+import pytest
+
+from ledger_svc.journal import coalescer
+from ledger_svc.journal.coalescer import Coalescer
+from svckit.errors import Reason, Refused
+
+
+class Runner:
+    """Records its batches; `poison` makes a whole batch fail, `gate` holds batches back."""
+
+    def __init__(self, poison: int | None = None) -> None:
+        self.batches: list[list[int]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self._poison = poison
+
+    async def run(self, items: Sequence[int]) -> Sequence[int | BaseException]:
+        await self.gate.wait()
+        if self._poison in items:
+            raise ValueError("a batch with the poisoned item")
+        self.batches.append(list(items))
+        return [item * 10 for item in items]
+
+
+async def test_what_waits_while_a_batch_runs_is_the_next_batch() -> None:
+    runner = Runner()
+    lane = Coalescer(runner.run)
+    runner.gate.clear()
+    tasks = [asyncio.create_task(lane.submit(number)) for number in range(50)]
+    await asyncio.sleep(0)
+    runner.gate.set()
+    assert await asyncio.gather(*tasks) == [number * 10 for number in range(50)]
+    assert len(runner.batches) <= coalescer.IN_FLIGHT_MAX + 1
+    assert sorted(itertools.chain(*runner.batches)) == list(range(50))
+
+
+async def test_a_poisoned_item_fails_alone() -> None:
+    runner = Runner(poison=17)
+    lane = Coalescer(runner.run)
+    runner.gate.clear()
+    tasks = [asyncio.create_task(lane.submit(number)) for number in range(40)]
+    await asyncio.sleep(0)
+    runner.gate.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [number for number, result in enumerate(results) if isinstance(result, BaseException)] == [17]
+
+
+async def test_a_full_queue_refuses_at_once() -> None:
+    runner = Runner()
+    lane = Coalescer(runner.run, queue_max=5)
+    runner.gate.clear()
+    running = [asyncio.create_task(lane.submit(number)) for number in range(coalescer.IN_FLIGHT_MAX)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    waiting = [asyncio.create_task(lane.submit(number)) for number in range(5)]
+    await asyncio.sleep(0)
+    with pytest.raises(Refused) as caught:
+        await lane.submit(99)
+    assert caught.value.reason == Reason.UNAVAILABLE
+    runner.gate.set()
+    await asyncio.gather(*running, *waiting)
+
+
+async def test_who_left_before_the_batch_is_not_posted() -> None:
+    runner = Runner()
+    lane = Coalescer(runner.run)
+    runner.gate.clear()
+    running = [asyncio.create_task(lane.submit(number)) for number in range(coalescer.IN_FLIGHT_MAX)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    left = asyncio.create_task(lane.submit(99))
+    await asyncio.sleep(0)
+    left.cancel()
+    await asyncio.gather(left, return_exceptions=True)
+    runner.gate.set()
+    await asyncio.gather(*running)
+    assert 99 not in itertools.chain(*runner.batches)

@@ -1,0 +1,161 @@
+"""Clawbacks, transfers, partners' holds, expiry and batches, through the real server."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import grpc
+import pytest
+from rewards.identity.v1.programs_pb2 import Policy
+from rewards.ledger.v1 import journal_pb2, movements_pb2, points_pb2
+
+from ledger_svc.tests.conftest import PROGRAM, SCOPES, Ledger
+from svckit.clients import _refusal
+from svckit.clock import new_id
+from svckit.errors import Reason
+from svckit.testing import headers, partner
+
+
+async def move(ledger: Ledger, rpc: str, request: Any, key: str | None = None) -> Any:
+    method = getattr(ledger.movements, rpc)
+    return await method(request, timeout=10, metadata=headers(partner(PROGRAM, *SCOPES), key or str(new_id())))
+
+
+async def refused(ledger: Ledger, rpc: str, request: Any) -> str:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await move(ledger, rpc, request)
+    return Reason.Name(_refusal(caught.value).reason)
+
+
+def redeem(points: int) -> points_pb2.RedeemPointsRequest:
+    return points_pb2.RedeemPointsRequest(member_id="m_1", points=points)
+
+
+async def test_an_earning_is_taken_back_also_after_it_was_spent(ledger: Ledger) -> None:  # G11
+    earned = await ledger.credit("m_1", 100)
+    await ledger.call("RedeemPoints", redeem(80))
+    request = movements_pb2.ReverseTransactionRequest(transaction_id=earned.transaction_id)
+    taken = await move(ledger, "ReverseTransaction", request)
+    assert (taken.points_reversed, taken.balance) == (100, -80)
+    state = await ledger.balance("m_1")
+    assert (state.balance, state.available) == (-80, 0)
+    assert await ledger.refused("RedeemPoints", redeem(1)) == "INSUFFICIENT_POINTS"
+    assert (await ledger.credit("m_1", 100)).balance == 20
+    assert await refused(ledger, "ReverseTransaction", request) == "DUPLICATE_REVERSAL"
+    assert (await ledger.call("RedeemPoints", redeem(20))).balance == 0
+
+
+async def test_a_debt_is_written_off_where_the_program_says_so(ledger: Ledger) -> None:
+    await ledger.program(debt=Policy.WRITE_OFF)
+    earned = await ledger.credit("m_1", 100)
+    await ledger.call("RedeemPoints", redeem(80))
+    request = movements_pb2.ReverseTransactionRequest(transaction_id=earned.transaction_id)
+    taken = await move(ledger, "ReverseTransaction", request)
+    assert (taken.points_reversed, taken.balance) == (20, 0)
+
+
+async def test_a_reversal_of_a_redemption_fills_the_debt_first(ledger: Ledger) -> None:
+    earned = await ledger.credit("m_1", 100)
+    spent = await ledger.call("RedeemPoints", redeem(100))
+    await move(
+        ledger,
+        "ReverseTransaction",
+        movements_pb2.ReverseTransactionRequest(transaction_id=earned.transaction_id, amount=60),
+    )
+    back = await ledger.call("ReversalPoints", points_pb2.ReversalPointsRequest(transaction_id=spent.transaction_id))
+    assert (back.restored, back.balance) == (100, 40)
+    assert (await ledger.call("RedeemPoints", redeem(40))).balance == 0
+
+
+async def test_transfers_are_off_bounded_and_keep_the_expiry(ledger: Ledger) -> None:  # G18
+    await ledger.member("m_2")
+    await ledger.credit("m_1", 100, expires_at="2098-12-31")
+    transfer = movements_pb2.CreateTransferRequest(from_member_id="m_1", to_member_id="m_2", points=60)
+    assert await refused(ledger, "CreateTransfer", transfer) == "PERMISSION_DENIED"
+    await ledger.program(transfer_max_points=60)
+    assert (await move(ledger, "CreateTransfer", transfer)).balance == 40
+    assert (await ledger.balance("m_2")).balance == 60
+    assert await refused(ledger, "CreateTransfer", transfer) == "INSUFFICIENT_POINTS"
+    over = movements_pb2.CreateTransferRequest(from_member_id="m_1", to_member_id="m_2", points=61)
+    assert await refused(ledger, "CreateTransfer", over) == "AMOUNT_OUT_OF_RANGE"
+    same = movements_pb2.CreateTransferRequest(from_member_id="m_1", to_member_id="m_1", points=1)
+    assert await refused(ledger, "CreateTransfer", same) == "INVALID_REQUEST"
+
+
+async def test_a_hold_that_runs_out_frees_its_points(ledger: Ledger) -> None:  # G7
+    await ledger.credit("m_1", 100)
+    soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    hold = await move(
+        ledger, "CreateHold", movements_pb2.CreateHoldRequest(member_id="m_1", points=70, expires_at=soon)
+    )
+    assert (await ledger.balance("m_1")).available == 30
+    await ledger.program(clock_offset_s=2 * 3600)
+    capture = movements_pb2.CapturePointsHoldRequest(hold_id=hold.hold_id)
+    assert await refused(ledger, "CapturePointsHold", capture) == "HOLD_NOT_ACTIVE"
+    assert await ledger.sweeper.step() == 1
+    state = await ledger.balance("m_1")
+    assert (state.balance, state.available, state.held) == (100, 100, 0)
+    assert await ledger.sweeper.step() == 0
+
+
+async def test_points_run_out_by_policy_and_are_posted_once(ledger: Ledger) -> None:  # G3
+    await ledger.program(expiry=Policy.DAYS, expiry_count=10)
+    await ledger.credit("m_1", 100)
+    await ledger.credit("m_1", 5, expires_at="2098-12-31")
+    await ledger.program(expiry=Policy.DAYS, expiry_count=10, clock_offset_s=11 * 24 * 3600)
+    assert (await ledger.balance("m_1")).balance == 5
+    first = await move(ledger, "CreateExpirations", movements_pb2.CreateExpirationsRequest(member_id="m_1"))
+    assert (first.expired, first.accounts) == (100, 1)
+    assert (await move(ledger, "CreateExpirations", movements_pb2.CreateExpirationsRequest())).expired == 0
+    history = await ledger.call("GetTransactionHistory", points_pb2.GetTransactionHistoryRequest(member_id="m_1"))
+    assert next((t.kind, t.points) for t in history.transactions) == (points_pb2.Transaction.EXPIRE, -100)
+
+
+async def test_a_program_may_have_several_assets(ledger: Ledger) -> None:
+    in_stars = points_pb2.GetBalanceRequest(member_id="m_1", asset="STARS")
+    assert await ledger.refused("GetBalance", in_stars) == "INVALID_REQUEST"
+    await ledger.program(more_assets=["STARS"])
+    await ledger.credit("m_1", 7, asset="STARS")
+    await ledger.credit("m_1", 5)
+    stars = await ledger.call("GetBalance", in_stars)
+    assert (stars.balance, (await ledger.balance("m_1")).balance) == (7, 5)
+
+
+async def batch(ledger: Ledger, mode: Any, *items: journal_pb2.PostBatchItem) -> list[journal_pb2.PostBatchResult]:
+    request = journal_pb2.PostBatchRequest(mode=mode, items=items)
+    answer = await ledger.batches.PostBatch(request, timeout=10, metadata=headers(partner(PROGRAM, *SCOPES)))
+    return list(answer.results)
+
+
+def item(key: str, points: int) -> journal_pb2.PostBatchItem:
+    return journal_pb2.PostBatchItem(idempotency_key=key, redeem=redeem(points))
+
+
+def outcomes(results: list[journal_pb2.PostBatchResult]) -> list[str]:
+    return [f"{result.WhichOneof('outcome')}{'*' if result.replayed else ''}" for result in results]
+
+
+async def test_a_batch_has_an_outcome_for_each_item(ledger: Ledger) -> None:  # G60, G61
+    await ledger.credit("m_1", 100)
+    mode = journal_pb2.PostBatchRequest
+    results = await batch(
+        ledger, mode.CONTINUE, item("a", 60), item("b", 60), item("a", 60), item("c", 40), item("a", 1)
+    )
+    assert outcomes(results) == ["redeem", "refusal", "redeem*", "redeem", "refusal"]
+    assert [r.refusal.reason for r in results if r.refusal.reason] == ["INSUFFICIENT_POINTS", "IDEMPOTENCY_KEY_REUSED"]
+    assert (await ledger.balance("m_1")).balance == 0
+    again = await batch(ledger, mode.CONTINUE, item("a", 60), item("b", 60))
+    assert outcomes(again) == ["redeem*", "refusal*"]
+    assert await ledger.refused("RedeemPoints", redeem(60), "b") == "INSUFFICIENT_POINTS"
+
+
+async def test_a_batch_may_stop_or_be_all_or_none(ledger: Ledger) -> None:
+    await ledger.credit("m_1", 100)
+    mode = journal_pb2.PostBatchRequest
+    none = await batch(ledger, mode.ATOMIC, item("a", 60), item("b", 60))
+    assert outcomes(none) == ["skipped", "refusal"]
+    assert (await ledger.balance("m_1")).balance == 100
+    stopped = await batch(ledger, mode.STOP_ON_ERROR, item("a", 60), item("b", 60), item("c", 10))
+    assert outcomes(stopped) == ["redeem", "refusal", "skipped"]
+    assert (await ledger.balance("m_1")).balance == 40
+    both = await batch(ledger, mode.ATOMIC, item("a", 60), item("c", 40))
+    assert outcomes(both) == ["redeem*", "redeem"]
