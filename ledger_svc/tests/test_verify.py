@@ -17,6 +17,7 @@ from rewards.ledger.v1.points_pb2_grpc import PointsServiceStub
 
 from devmesh.postgres import PostgresServer
 from ledger_svc.__main__ import served
+from ledger_svc.journal.engine import Journal
 from ledger_svc.verify.report import faults, findings, verify
 from ledger_svc.verify.store import CHECKS, examine, judge
 from svckit.clock import new_id
@@ -57,7 +58,7 @@ async def ledger(url: str, authority: Any) -> AsyncIterator[Ledger]:
     db = Database(url)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(db.close)
-        address = await stack.enter_async_context(serving(authority.issue("ledger_svc"), served(db, b"k")))
+        address = await stack.enter_async_context(serving(authority.issue("ledger_svc"), served(db, Journal(db), b"k")))
         channel = {
             peer: await stack.enter_async_context(calling(address, "ledger_svc", authority.issue(peer)))
             for peer in ("gateway", "identity_svc", "fulfillment_svc")
