@@ -1,4 +1,4 @@
-"""`python -m ledger_svc` serves; `python -m ledger_svc migrate` brings the database up to date."""
+"""`python -m ledger_svc` serves; `migrate` brings the database up to date, `verify` audits it."""
 
 import sys
 from pathlib import Path
@@ -29,6 +29,7 @@ from ledger_svc.journal.movements import MovementsServicer
 from ledger_svc.journal.sweeps import Sweeper
 from ledger_svc.servicer import PointsServicer
 from ledger_svc.tables import keys, outbox, programs
+from ledger_svc.verify.report import verify
 from svckit import clients, migrate, server, telemetry
 from svckit.clock import system_clock
 from svckit.config import Config, required, secret
@@ -98,5 +99,7 @@ async def main() -> None:
 if __name__ == "__main__":
     if sys.argv[1:] == ["migrate"]:
         migrate.upgrade(Path(__file__).parent / "migrations", required("REWARDS_MIGRATION_URL"))
+    elif sys.argv[1:2] == ["verify"]:
+        sys.exit(verify(*sys.argv[2:3] or [required("REWARDS_DATABASE_URL")]))
     else:
         server.run(main())
