@@ -5,8 +5,8 @@ It stands in a schema of its own, so that an auditor's role can be let in to rea
 
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 # A transfer's two sides are entries both. A reversal goes back where the reversed came from: a redemption given
 # back is positive, an earning taken back is negative. A kind that no account stands for has no other side here,
