@@ -1,5 +1,6 @@
 """`python -m ledger_svc` serves; `python -m ledger_svc migrate` brings the database up to date."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from rewards.ledger.v1 import (
 )
 
 from ledger_svc.earning.servicer import EarningRulesServicer
+from ledger_svc.journal.coalescer import DEFAULTS, Limits
 from ledger_svc.journal.directory import MemberDirectoryServicer
 from ledger_svc.journal.engine import Journal
 from ledger_svc.journal.funding import FundingServicer
@@ -35,9 +37,9 @@ from svckit.server import Served
 from svckit.workers import Worker
 
 
-def served(db: Database, fingerprint_key: bytes) -> list[Served]:
+def served(db: Database, fingerprint_key: bytes, limits: Limits = DEFAULTS) -> list[Served]:
     """Every servicer of the ledger on `db`."""
-    parts = (db, Journal(db), Idempotency(db, keys, fingerprint_key), system_clock)
+    parts = (db, Journal(db, limits), Idempotency(db, keys, fingerprint_key), system_clock)
     return [
         Served(
             points_pb2.DESCRIPTOR.services_by_name["PointsService"],
@@ -72,6 +74,12 @@ def served(db: Database, fingerprint_key: bytes) -> list[Served]:
     ]
 
 
+def limits() -> Limits:
+    """REWARDS_POSTING_BATCH_MAX and REWARDS_POSTING_BATCHES_IN_FLIGHT_MAX, where they are set."""
+    size, count = os.environ.get("REWARDS_POSTING_BATCH_MAX"), os.environ.get("REWARDS_POSTING_BATCHES_IN_FLIGHT_MAX")
+    return Limits(int(size or DEFAULTS.batch_max), int(count or DEFAULTS.in_flight_max))
+
+
 async def main() -> None:
     """Builds the service from its configuration and serves."""
     config = Config.from_env()
@@ -79,7 +87,7 @@ async def main() -> None:
     db = Database(required("REWARDS_DATABASE_URL"))
     events = EventsServiceStub(clients.channel(config, "fulfillment_svc"))
     relay = Worker("outbox", lambda: outbox.relay(db, events))
-    await server.serve(config, served(db, secret("REWARDS_FINGERPRINT_KEY_FILE")), [relay])
+    await server.serve(config, served(db, secret("REWARDS_FINGERPRINT_KEY_FILE"), limits()), [relay])
     await db.close()
 
 

@@ -3,17 +3,27 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from svckit.errors import Reason, Refused
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-BATCH_MAX: Final = 256
 QUEUE_MAX: Final = 4_000
-# While one batch waits for its commit the next is computed.
-IN_FLIGHT_MAX: Final = 2
+
+
+class Limits(NamedTuple):
+    """How many items a batch may have, and how many batches may run at once.
+
+    Two, so that while one waits for its commit the next is computed. A batch_max of 1 switches batching off.
+    """
+
+    batch_max: int = 256
+    in_flight_max: int = 2
+
+
+DEFAULTS: Final = Limits()
 
 
 class Coalescer(Generic[Item, Result]):
@@ -22,8 +32,11 @@ class Coalescer(Generic[Item, Result]):
     A batch that fails as a whole is halved until the item at fault stands alone: only its caller sees it.
     """
 
-    def __init__(self, run: Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]]) -> None:
+    def __init__(
+        self, run: Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]], limits: Limits = DEFAULTS
+    ) -> None:
         self._run = run
+        self._limits = limits
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -41,7 +54,7 @@ class Coalescer(Generic[Item, Result]):
             raise Refused(Reason.UNAVAILABLE, "Too many postings at once.", retry_after_s=1)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._running) < IN_FLIGHT_MAX:
+        if len(self._running) < self._limits.in_flight_max:
             task = asyncio.create_task(self._drain())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -60,7 +73,7 @@ class Coalescer(Generic[Item, Result]):
 
     def _next(self) -> list[tuple[Item, asyncio.Future[Result]]]:
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
-        while self._waiting and len(batch) < BATCH_MAX:
+        while self._waiting and len(batch) < self._limits.batch_max:
             item, future = self._waiting.popleft()
             if not future.done():
                 batch.append((item, future))
