@@ -1,6 +1,6 @@
 """`python -m bench`: starts a mesh, measures, prints a table and writes `.bench/latest.json`.
 
-`--only NAME` measures the figures whose names begin with it; `--long` adds those that take minutes.
+`--only NAME`, once or more often, measures the figures whose names begin so; `--long` adds what takes minutes.
 """
 
 import argparse
@@ -14,7 +14,7 @@ from bench.ledger import benched
 from devmesh.mesh import Mesh
 
 
-async def main(only: str, *, long: bool) -> list[Figure]:
+async def main(only: tuple[str, ...], *, long: bool) -> list[Figure]:
     """The figures, on a mesh of its own that is gone afterwards. It samples traces as production does."""
     figures: list[Figure] = []
     of_postings = {**posting.FIGURES, **(posting.LONG if long else {})}
@@ -32,7 +32,7 @@ async def main(only: str, *, long: bool) -> list[Figure]:
 
 if __name__ == "__main__":
     arguments = argparse.ArgumentParser(prog="bench")
-    arguments.add_argument("--only", default="", help="the figures whose names begin with this")
+    arguments.add_argument("--only", action="append", metavar="NAME", help="the figures whose names begin so")
     arguments.add_argument("--long", action="store_true", help="those as well that take minutes")
     asked = arguments.parse_args()
-    publish(asyncio.run(main(asked.only, long=asked.long)))
+    publish(asyncio.run(main(tuple(asked.only or [""]), long=asked.long)))

@@ -9,7 +9,7 @@ CLIENTS = (1, 8, 16, 32)
 # A row of pgbench_branches for each client of the largest run, as pgbench's own manual asks for: with fewer, clients
 # wait for each other's row locks and the baseline would be slower than the server is.
 SCALE = max(CLIENTS)
-DURATION_S = 3
+DURATION_S = 2
 DATABASE = "tpcb"
 
 
