@@ -16,11 +16,12 @@ QUEUE_MAX: Final = 4_000
 class Limits(NamedTuple):
     """How many items a batch may have, and how many batches may run at once.
 
-    Two, so that while one waits for its commit the next is computed. A batch_max of 1 switches batching off.
+    One, because a batch costs more than an item does: a second one in flight halves the batches and takes the same
+    accounts' locks. A batch_max of 1 switches batching off.
     """
 
     batch_max: int = 256
-    in_flight_max: int = 2
+    in_flight_max: int = 1
 
 
 DEFAULTS: Final = Limits()
