@@ -29,6 +29,11 @@ def against(name: str, unit: str, values: Sequence[float], baselines: Sequence[f
     return Figure(name, round(value, 1), unit, round(baseline, 1), round(ratio, 3), len(values))
 
 
+def absolute(name: str, unit: str, values: Sequence[float]) -> Figure:
+    """A figure that stands alone."""
+    return Figure(name, round(statistics.median(values), 3), unit, None, None, len(values))
+
+
 def publish(figures: Sequence[Figure]) -> None:
     """Prints the table and writes the file."""
     header = ("name", "value", "baseline", "unit", "ratio", "runs")

@@ -15,6 +15,7 @@ from devmesh.parts import Parts
 from devmesh.seed import FIRST, SCOPES
 from svckit.clock import new_id
 
+NAME = "rest_redeem_vs_bare_envoy"
 MEMBERS = 100
 POINTS = 1_000_000
 CONNECTIONS = 64
@@ -37,7 +38,7 @@ async def measure(mesh: Mesh) -> list[Figure]:
         await _rate(bare)
         pairs = [(await _rate(whole, REQUESTS), await _rate(bare, REQUESTS)) for _ in range(RUNS)]
     values, baselines = zip(*pairs, strict=True)
-    return [against("rest_redeem_vs_bare_envoy", "requests/s", values, baselines)]
+    return [against(NAME, "requests/s", values, baselines)]
 
 
 async def _rate(plan: Plan, requests: int = WARM_UP) -> float:

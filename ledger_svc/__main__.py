@@ -1,5 +1,6 @@
 """`python -m ledger_svc` serves; `migrate` brings the database up to date, `verify` audits it."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from rewards.ledger.v1 import (
 )
 
 from ledger_svc.earning.servicer import EarningRulesServicer
+from ledger_svc.journal.coalescer import DEFAULTS, Limits
 from ledger_svc.journal.directory import MemberDirectoryServicer
 from ledger_svc.journal.engine import Journal
 from ledger_svc.journal.funding import FundingServicer
@@ -81,13 +83,19 @@ def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Serve
     ]
 
 
+def limits() -> Limits:
+    """REWARDS_POSTING_BATCH_MAX and REWARDS_POSTING_BATCHES_IN_FLIGHT_MAX, where they are set."""
+    size, count = os.environ.get("REWARDS_POSTING_BATCH_MAX"), os.environ.get("REWARDS_POSTING_BATCHES_IN_FLIGHT_MAX")
+    return Limits(int(size or DEFAULTS.batch_max), int(count or DEFAULTS.in_flight_max))
+
+
 async def main() -> None:
     """Builds the service from its configuration and serves."""
     config = Config.from_env()
     telemetry.start("ledger_svc", config.environment, config.metrics_listen)
     db = Database(required("REWARDS_DATABASE_URL"))
     events = EventsServiceStub(clients.channel(config, "fulfillment_svc"))
-    journal = Journal(db)
+    journal = Journal(db, limits())
     workers = [
         Worker("outbox", lambda: outbox.relay(db, events)),
         Worker("sweep", Sweeper(db, journal, system_clock).step, interval_s=5.0),

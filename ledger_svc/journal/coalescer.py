@@ -3,17 +3,27 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from svckit.errors import Reason, Refused
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-BATCH_MAX: Final = 256
-QUEUE_MAX: Final = 4_000
-# While one batch waits for its commit the next is computed.
-IN_FLIGHT_MAX: Final = 2
+
+class Limits(NamedTuple):
+    """How many items a batch may have, how many batches may run at once, and how many items may wait.
+
+    One, because a batch costs more than an item does: a second one in flight halves the batches and takes the same
+    accounts' locks. A batch_max of 1 switches batching off.
+    """
+
+    batch_max: int = 256
+    in_flight_max: int = 1
+    queue_max: int = 4_000
+
+
+DEFAULTS: Final = Limits()
 
 
 class Coalescer(Generic[Item, Result]):
@@ -25,11 +35,10 @@ class Coalescer(Generic[Item, Result]):
     def __init__(
         self,
         run: Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]],
-        *,
-        queue_max: int = QUEUE_MAX,
+        limits: Limits = DEFAULTS,
     ) -> None:
         self._run = run
-        self._queue_max = queue_max
+        self._limits = limits
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._running: set[asyncio.Task[None]] = set()
 
@@ -43,11 +52,11 @@ class Coalescer(Generic[Item, Result]):
 
         A caller who goes away before the item's batch starts takes it along: nothing is written for it.
         """
-        if len(self._waiting) >= self._queue_max:
+        if len(self._waiting) >= self._limits.queue_max:
             raise Refused(Reason.UNAVAILABLE, "Too many postings at once.", retry_after_s=1)
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._running) < IN_FLIGHT_MAX:
+        if len(self._running) < self._limits.in_flight_max:
             task = asyncio.create_task(self._drain())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
@@ -66,7 +75,7 @@ class Coalescer(Generic[Item, Result]):
 
     def _next(self) -> list[tuple[Item, asyncio.Future[Result]]]:
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
-        while self._waiting and len(batch) < BATCH_MAX:
+        while self._waiting and len(batch) < self._limits.batch_max:
             item, future = self._waiting.popleft()
             if not future.done():
                 batch.append((item, future))

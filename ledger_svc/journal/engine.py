@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 
 from ledger_svc.journal import load_store, save_store
 from ledger_svc.journal.book import Book, Posted, Posting
-from ledger_svc.journal.coalescer import Coalescer
+from ledger_svc.journal.coalescer import DEFAULTS, Coalescer, Limits
 from ledger_svc.journal.values import LotsMissing
 from svckit import idempotency
 from svckit.db import Database, Tx
@@ -57,8 +57,9 @@ class _AllOrNoneError(Exception):
 class Journal:
     """Posts to `db`. One of it a process: what arrives together commits together."""
 
-    def __init__(self, db: Database) -> None:
+    def __init__(self, db: Database, limits: Limits = DEFAULTS) -> None:
         self._db = db
+        self._limits = limits
         self._lanes: dict[str, Coalescer[Item, Result]] = {}
 
     async def post(self, program_id: str, item: Item, response: type[Response]) -> Response:
@@ -69,7 +70,7 @@ class Journal:
         """
         lane = self._lanes.get(program_id)
         if lane is None:
-            lane = self._lanes[program_id] = Coalescer(lambda items: self.run(program_id, items))
+            lane = self._lanes[program_id] = Coalescer(lambda items: self.run(program_id, items), self._limits)
         result = await lane.submit(item)
         if isinstance(result, Outcome):
             if item.claim is None:

@@ -67,42 +67,48 @@ async def save(connection: AsyncConnection[Any], book: Book) -> None:
     uses = [row for transaction_id, used in _all_uses(book, touched).items() for row in _rows(transaction_id, used)]
     holds = {hold.hold_id: hold for hold in (*book.new_holds, *book.ended_holds)}.values()
     reversed_ = {original.entry.transaction_id: original for original, _ in book.reversals}.values()
-    writer = Writer(connection)
-    async with connection.pipeline():
-        states = [(a.account_id, a.posted, a.held, a.version, a.last_at) for a in touched]
-        await writer.write(SAVE_ACCOUNTS, states, program_id, last=True)
-        await writer.write(SAVE_ENTRIES, entries, program_id)
-        born = [(i, x.lot_id, x.earned_at, x.expires_at, x.original, x.remaining) for i, x in new_lots]
-        await writer.write(SAVE_NEW_LOTS, born, program_id)
-        await writer.write(
-            SAVE_LOTS, [(i, lot.lot_id, lot.remaining, lot.lapsed) for i, lot in lots], program_id, last=True
-        )
-        await writer.write(SAVE_USES, uses, program_id)
-        totals = [(x.entry.transaction_id, abs(x.entry.amount), x.reversed) for x in reversed_]
-        await writer.write(SAVE_REVERSALS, totals, program_id)
-        of = {key: account.account_id for key, account in book.accounts.items()}
-        placed = [(h.hold_id, of[h.key], h.amount, h.state, h.placed_at, h.expires_at, h.ended_at) for h in holds]
-        await writer.write(SAVE_HOLDS, placed, program_id)
-        await writer.write(SAVE_EVENTS, book.new_events, program_id)
-        kept = [(*name, o.fingerprint, o.state, o.body) for name, o in book.new_keys.items()]
-        await writer.write(SAVE_KEYS, kept, program_id)
-        await writer.write(SAVE_OUTBOX, [_told(told) for told in book.told], program_id)
+    writer = Writer()
+    states = [(a.account_id, a.posted, a.held, a.version, a.last_at) for a in touched]
+    writer.write(SAVE_ACCOUNTS, states, program_id, last=True)
+    writer.write(SAVE_ENTRIES, entries, program_id)
+    born = [(i, x.lot_id, x.earned_at, x.expires_at, x.original, x.remaining) for i, x in new_lots]
+    writer.write(SAVE_NEW_LOTS, born, program_id)
+    writer.write(SAVE_LOTS, [(i, lot.lot_id, lot.remaining, lot.lapsed) for i, lot in lots], program_id, last=True)
+    writer.write(SAVE_USES, uses, program_id)
+    totals = [(x.entry.transaction_id, abs(x.entry.amount), x.reversed) for x in reversed_]
+    writer.write(SAVE_REVERSALS, totals, program_id)
+    of = {key: account.account_id for key, account in book.accounts.items()}
+    placed = [(h.hold_id, of[h.key], h.amount, h.state, h.placed_at, h.expires_at, h.ended_at) for h in holds]
+    writer.write(SAVE_HOLDS, placed, program_id)
+    writer.write(SAVE_EVENTS, book.new_events, program_id)
+    kept = [(*name, o.fingerprint, o.state, o.body) for name, o in book.new_keys.items()]
+    writer.write(SAVE_KEYS, kept, program_id)
+    writer.write(SAVE_OUTBOX, [_told(told) for told in book.told], program_id)
+    await writer.send(connection)
 
 
 class Writer:
-    """Sends rows as arrays, one a column."""
+    """Gathers rows as arrays, one a column, and sends all of them as one statement.
 
-    def __init__(self, connection: AsyncConnection[Any]) -> None:
-        self._cursor = connection.cursor()
+    Its parts write different rows, so that they see the same state of the database does not matter.
+    """
 
-    async def write(
-        self, statement: LiteralString, rows: Sequence[Row], program_id: str, *, last: bool = False
-    ) -> None:
-        """Sends a statement for `rows`, if there are any. `last`: the program is its last parameter."""
+    def __init__(self) -> None:
+        self._parts: list[LiteralString] = []
+        self._parameters: list[object] = []
+
+    def write(self, statement: LiteralString, rows: Sequence[Row], program_id: str, *, last: bool = False) -> None:
+        """Adds a statement for `rows`, if there are any. `last`: the program is its last parameter."""
         if rows:
             columns = [list(column) for column in zip(*rows, strict=True)]
-            parameters = (*columns, program_id) if last else (program_id, *columns)
-            await self._cursor.execute(statement, parameters, prepare=True)
+            self._parts.append(statement)
+            self._parameters += (*columns, program_id) if last else (program_id, *columns)
+
+    async def send(self, connection: AsyncConnection[Any]) -> None:
+        """Sends what there is."""
+        if self._parts:
+            steps = ", ".join(f"step{place} AS ({part})" for place, part in enumerate(self._parts))
+            await connection.execute(f"WITH {steps} SELECT 1", self._parameters, prepare=True)
 
 
 def _all_uses(book: Book, touched: Sequence[Account]) -> dict[UUID, list[Use]]:

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from ledger_svc.journal import coalescer
-from ledger_svc.journal.coalescer import Coalescer
+from ledger_svc.journal.coalescer import DEFAULTS, Coalescer, Limits
 from svckit.errors import Reason, Refused
 
 
@@ -36,7 +35,7 @@ async def test_what_waits_while_a_batch_runs_is_the_next_batch() -> None:
     await asyncio.sleep(0)
     runner.gate.set()
     assert await asyncio.gather(*tasks) == [number * 10 for number in range(50)]
-    assert len(runner.batches) <= coalescer.IN_FLIGHT_MAX + 1
+    assert len(runner.batches) <= DEFAULTS.in_flight_max + 1
     assert sorted(itertools.chain(*runner.batches)) == list(range(50))
 
 
@@ -53,9 +52,9 @@ async def test_a_poisoned_item_fails_alone() -> None:
 
 async def test_a_full_queue_refuses_at_once() -> None:
     runner = Runner()
-    lane = Coalescer(runner.run, queue_max=5)
+    lane = Coalescer(runner.run, Limits(queue_max=5))
     runner.gate.clear()
-    running = [asyncio.create_task(lane.submit(number)) for number in range(coalescer.IN_FLIGHT_MAX)]
+    running = [asyncio.create_task(lane.submit(number)) for number in range(DEFAULTS.in_flight_max)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     waiting = [asyncio.create_task(lane.submit(number)) for number in range(5)]
@@ -71,7 +70,7 @@ async def test_who_left_before_the_batch_is_not_posted() -> None:
     runner = Runner()
     lane = Coalescer(runner.run)
     runner.gate.clear()
-    running = [asyncio.create_task(lane.submit(number)) for number in range(coalescer.IN_FLIGHT_MAX)]
+    running = [asyncio.create_task(lane.submit(number)) for number in range(DEFAULTS.in_flight_max)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     left = asyncio.create_task(lane.submit(99))
