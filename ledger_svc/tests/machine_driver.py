@@ -212,7 +212,7 @@ class Driver(RuleBasedStateMachine):
         return self.oracle.once(call.rpc, key, call.body, lambda: call.effect(self.oracle, got.name))
 
     def agree(self, outcome: Outcome, got: Seen) -> None:
-        assert (got.reason, got.replayed) == (outcome.reason, outcome.replayed)
+        assert (got.reason, got.replayed) == (outcome.reason, outcome.replayed), f"{got} {outcome}"
         known = outcome.fields or {}
         assert got.fields == {name: known[name] for name in got.fields}
 
@@ -261,7 +261,7 @@ class Driver(RuleBasedStateMachine):
     def agree_batch(self, mode: str, sent: list[tuple[Call, str]], results: list[Seen | None]) -> None:
         def item(place: int, call: Call, key: str) -> Callable[[], Outcome]:
             # What an atomic batch takes back has no name that the ledger would tell.
-            got = results[place] or Seen("", {"transaction_id": f"{key} of {self.oracle.now}"})
+            got = results[place] or Seen("", {"transaction_id": f"item {place} of {self.oracle.now}"})
             return lambda: self.act(call, key, got)
 
         outcomes = self.oracle.batch(mode, [item(i, *one) for i, one in enumerate(sent)])

@@ -97,10 +97,16 @@ class World:
     servers: list[Server] = field(default_factory=list)
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
-        return self.loop.run_until_complete(work)
+        try:
+            return self.loop.run_until_complete(work)
+        except asyncio.CancelledError as cancelled:
+            # Not an Exception, so Hypothesis would not know it for a failure.
+            raise AssertionError("a call was cancelled") from cancelled
 
     async def ask(self, server: int, program_id: str, rpc: str, request: Message, key: str = "") -> Seen:
         """Sends a call to one of the servers."""
+        import time
+        t0=time.monotonic()
         call = self.servers[server].rpcs[rpc](
             request, timeout=10, metadata=headers(partner(program_id, *SCOPES), key or None)
         )
@@ -109,6 +115,9 @@ class World:
             reason = ""
         except grpc.aio.AioRpcError as error:
             answer, reason = None, Reason.Name(_refusal(error).reason)
+            if reason == "TIMEOUT":
+                import time
+                print("DEBUG", error.code(), error.details(), error.debug_error_string(), time.monotonic()-t0)
         replayed = dict(await call.initial_metadata()).get("idempotency-replayed") == "true"
         return Seen(reason, {} if answer is None else fields(answer), replayed)
 

@@ -74,7 +74,7 @@ def event(oracle: Oracle, name: str, owner: Owner, did: Event) -> Fields:
         raise No("CONFLICT")
     if points:
         until = oracle.policy.runs_out(oracle.now)
-        come_in(oracle, name, Posted("EARN", "SPEND", owner, points, []), until, did.occurred_at)
+        come_in(oracle, name, Posted("EARN", "SPEND", owner, points, []), until, did.occurred_at or oracle.now)
     if did.event_id:
         oracle.books.events.add(did.event_id)
     balance = oracle.account(owner).balance(oracle.now)

@@ -207,6 +207,7 @@ def test_the_ledger_does_what_the_oracle_says(world: World, number: int) -> None
             stateful_step_count=STEPS,
             deadline=None,
             database=None,
+            report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
             phases=(Phase.generate, Phase.shrink) if not os.environ.get('NOSHRINK') else (Phase.generate,),
         ),
