@@ -90,6 +90,14 @@ class Journal:
         except _AllOrNoneError as none:
             return none.results
 
+    async def post_in(self, tx: Tx, program_id: str, posting: Posting) -> Posted:
+        """Posts in the caller's transaction, which holds no account's lock yet. Raises the posting's refusal."""
+        loader = load_store.Loader(await load_store.connection_of(tx), program_id, load_store.ALL_LOTS)
+        book = await loader.load([posting.wants()], [])
+        posted = posting.decide(book)
+        await save_store.save(await load_store.connection_of(tx), book)
+        return posted
+
     async def run(
         self, program_id: str, items: Sequence[Item], mode: Mode = Mode.CONTINUE
     ) -> Sequence[Result | BaseException]:
