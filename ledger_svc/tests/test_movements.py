@@ -1,5 +1,6 @@
 """Clawbacks, transfers, partners' holds, expiry and batches, through the real server."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ from rewards.ledger.v1 import journal_pb2, movements_pb2, points_pb2
 
 from ledger_svc.journal.values import Key, Owner
 from ledger_svc.statements import store
-from ledger_svc.tests.conftest import PROGRAM, SCOPES, Ledger
+from ledger_svc.tests.conftest import PROGRAM, SCOPES, Ledger, running
 from ledger_svc.verify.report import faults, findings
 from svckit.db import Database
 from svckit.testing import headers, partner
@@ -175,3 +176,16 @@ async def test_taking_back_what_is_gone_already_posts_nothing_and_names_nothing(
     assert (taken.reversal_id, taken.points_reversed, taken.balance) == ("", 0, 0)
     assert await ledger.move(request, key="k-1") == taken
     assert not faults(await findings(ledger.database_url))
+
+
+async def test_a_batch_that_two_processes_post_at_once_has_one_outcome(ledger: Ledger, authority: Any) -> None:
+    async with running(ledger.database_url, authority) as other:
+        for n in range(10):
+            # It locks no account, so that nothing but the key tells the twins apart.
+            unknown = points_pb2.ReversalPointsRequest(transaction_id=str(new_id()))
+            item = journal_pb2.PostBatchItem(idempotency_key=f"k-{n}", reversal=unknown)
+            request = journal_pb2.PostBatchRequest(items=[item])
+            sent = headers(partner(PROGRAM, *SCOPES))
+            posted = await asyncio.gather(*(one.batches.PostBatch(request, metadata=sent) for one in (ledger, other)))
+            assert [answer.results[0].refusal.reason for answer in posted] == ["TRANSACTION_NOT_FOUND"] * 2
+            assert sorted(answer.results[0].replayed for answer in posted) == [False, True]
