@@ -11,6 +11,7 @@ from ledger_svc.journal.values import Key, Owner
 from ledger_svc.statements import store
 from ledger_svc.tests.conftest import PROGRAM, SCOPES, Ledger, running
 from ledger_svc.verify.report import faults, findings
+from svckit.clock import new_id
 from svckit.db import Database
 from svckit.testing import headers, partner
 
