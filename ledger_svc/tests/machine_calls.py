@@ -4,7 +4,7 @@ from datetime import datetime
 from fractions import Fraction
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from rewards.ledger.v1 import funding_pb2, journal_pb2, movements_pb2, points_pb2
+from rewards.ledger.v1 import adjustments_pb2, funding_pb2, journal_pb2, movements_pb2, points_pb2
 
 from ledger_svc.tests import oracle_operations as does
 from ledger_svc.tests.machine_world import Call
@@ -106,3 +106,21 @@ def void(program_id: str, held: str, *, saga: bool) -> Call:
         return Call("VoidHold", request, lambda o, _: does.void(o, held))
     mine = movements_pb2.VoidPointsHoldRequest(hold_id=held)
     return Call("VoidPointsHold", mine, lambda o, _: does.void(o, held))
+
+
+def adjust(owner: Owner, points: int, since: datetime | None, until: tuple[datetime | None, str]) -> Call:
+    """`until` is when added points run out, and how the request says so."""
+    request = adjustments_pb2.CreateAdjustmentRequest(
+        member_id=owner[0], asset=owner[1], points=points, reason_code="GOODWILL", expires_at=until[1]
+    )
+    if since is not None:
+        request.effective_at.FromDatetime(since)
+    return Call("CreateAdjustment", request, lambda o, name: does.adjust(o, name, owner, points, since, until[0]))
+
+
+def decide(adjustment: str, credential: str, *, approve: bool) -> Call:
+    if approve:
+        request = adjustments_pb2.ApproveAdjustmentRequest(adjustment_id=adjustment)
+        return Call("ApproveAdjustment", request, lambda o, _: does.approve(o, adjustment, credential), credential)
+    ending = adjustments_pb2.RejectAdjustmentRequest(adjustment_id=adjustment)
+    return Call("RejectAdjustment", ending, lambda o, _: does.reject(o, adjustment), credential)

@@ -8,15 +8,13 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, rule
-from rewards.ledger.v1 import funding_pb2, movements_pb2, points_pb2
+from hypothesis.stateful import invariant
+from rewards.ledger.v1 import funding_pb2, movements_pb2, outcomes_pb2, points_pb2
 
-from ledger_svc.journal.values import Key
 from ledger_svc.journal.values import Owner as OwnerKind
-from ledger_svc.statements import store
 from ledger_svc.tests.machine_calls import CATEGORIES, stamp
-from ledger_svc.tests.machine_driver import NOBODY, Driver, Way
-from ledger_svc.tests.machine_world import SCOPES, Call, answer
+from ledger_svc.tests.machine_driver import NOBODY, Driver, Way, move
+from ledger_svc.tests.machine_world import SCOPES, Call, answer, fields
 from ledger_svc.tests.oracle import FUNDING, Account, Entry, Fields, No, Oracle, Owner
 from ledger_svc.tests.oracle_operations import time_out
 from ledger_svc.verify.report import faults, findings
@@ -61,7 +59,7 @@ class Reads(Driver):
         found = sorted({*self.instants, *(at for at in ends if at is not None and at < self.oracle.now)})
         return self.settled(found[which % len(found)]) if found else self.oracle.now
 
-    @rule(owner=OWNERS, points=st.integers(1, 300))
+    @move(weight=2, owner=OWNERS, points=st.integers(1, 300))
     def look(self, owner: Owner, points: int) -> None:
         member_id, asset = owner
         found = self.read("GetBalance", points_pb2.GetBalanceRequest(member_id=member_id, asset=asset))
@@ -76,22 +74,20 @@ class Reads(Driver):
         schedule = self.read("GetExpirySchedule", points_pb2.GetExpiryScheduleRequest(member_id=member_id, asset=asset))
         rows = [(row.expires_at.ToDatetime(tzinfo=UTC), row.points) for row in schedule.rows]
         assert rows == self.oracle.schedule(owner)
+        now_lots = self.read("GetLots", points_pb2.GetLotsRequest(member_id=member_id, asset=asset, page_size=500))
+        assert lots(now_lots) == self.oracle.account(owner).view().free(self.oracle.now)
 
-    @rule(owner=OWNERS, which=st.integers(0, 400))
+    @move(weight=4, owner=OWNERS, which=st.integers(0, 400))
     def as_it_was(self, owner: Owner, which: int) -> None:
         at = self.instant(which)
         request = points_pb2.GetBalanceRequest(member_id=owner[0], asset=owner[1], as_of=stamp(at))
         found = self.read("GetBalance", request)
         view = self.oracle.view_as_of(owner, at)
         assert (found.balance, found.available, found.held) == view.standing(at)
-        lots = self.world.run(self._lots_as_of(owner, at))
-        assert [(lot.expires_at, lot.remaining) for lot in lots if not lot.expired(at)] == view.free(at)
+        request_lots = points_pb2.GetLotsRequest(member_id=owner[0], asset=owner[1], as_of=stamp(at), page_size=500)
+        assert lots(self.read("GetLots", request_lots)) == view.free(at)
 
-    async def _lots_as_of(self, owner: Owner, at: datetime) -> list[Any]:
-        async with self.world.db.read() as tx:
-            return await store.lots_as_of(tx, Key(self.program_id, OwnerKind.MEMBER, *owner), at)
-
-    @rule(owner=OWNERS, first=st.integers(0, 400), last=st.integers(0, 400))
+    @move(weight=2, owner=OWNERS, first=st.integers(0, 400), last=st.integers(0, 400))
     def statement(self, owner: Owner, first: int, last: int) -> None:
         """A period's lines are the journal's; what ran out in it is what is missing to the closing balance."""
         start, end = sorted((self.instant(first), self.instant(last)))
@@ -115,7 +111,7 @@ class Reads(Driver):
         assert +Counter(rows) | -Counter(rows) == categories
         self.closed.setdefault(request.SerializeToString(), summary)
 
-    @rule(which=st.integers(0, 50))
+    @move(which=st.integers(0, 50))
     def statement_again(self, which: int) -> None:
         """A closed period reads the same for ever."""
         if self.closed:
@@ -123,7 +119,7 @@ class Reads(Driver):
             again = self.read("GetStatementSummary", points_pb2.GetStatementSummaryRequest.FromString(sent))
             assert again == self.closed[sent]
 
-    @rule(which=st.integers(0, 200))
+    @move(which=st.integers(0, 200))
     def redemption(self, which: int) -> None:
         """ "Did it happen?" is answered by the key and by the transaction."""
         redeemed = [one for one in self.sent if one[0].rpc == "RedeemPoints"]
@@ -147,7 +143,25 @@ class Reads(Driver):
             )
             assert self.read("GetRedemption", points_pb2.GetRedemptionRequest(transaction_id=name)) == found
 
-    @rule()
+    @move(weight=2, which=st.integers(0, 200))
+    def outcome(self, which: int) -> None:
+        """A key tells what came of it, for ever."""
+        public = [one for one in self.sent if one[0].rpc not in {"PlaceHold", "CaptureHold", "VoidHold"}]
+        if not public:
+            return
+        call, key = public[which % len(public)]
+        found = self.read("GetOutcome", outcomes_pb2.GetOutcomeRequest(operation=call.rpc, idempotency_key=key))
+        kept = self.oracle.books.keys.get((call.rpc, key))
+        told, of = type(found).Status.Name(found.status), found.WhichOneof("result")
+        if kept is None:
+            assert (told, of) == ("NOT_SEEN", None)
+        elif kept[1].reason:
+            assert (told, found.refusal.reason, of) == ("REFUSED", kept[1].reason, None)
+        else:
+            said, known = fields(getattr(found, of)), kept[1].fields or {}
+            assert (told, said) == ("DONE", {name: known[name] for name in said})
+
+    @move(weight=2)
     def funding(self) -> None:
         found = self.read("GetFunding", funding_pb2.GetFundingRequest())
         account = self.oracle.account((FUNDING, "USD"))
@@ -156,7 +170,7 @@ class Reads(Driver):
         assert rows in ([], [("USD", balance / 100, held / 100, (balance - held) / 100)])
         assert rows or not balance
 
-    @rule()
+    @move(weight=2)
     def sweep(self) -> None:
         """Both workers post at once what is due."""
         self.tick()
@@ -170,7 +184,7 @@ class Reads(Driver):
         await asyncio.gather(*(w.time_out(self.program_id, now) for w in workers))
         await asyncio.gather(*(w.expire(self.program_id, now) for w in workers))
 
-    @rule(member=st.sampled_from(("", "", "ann", "bob", NOBODY)), way=WAYS)
+    @move(member=st.sampled_from(("", "", "ann", "bob", NOBODY)), way=WAYS)
     def expirations(self, member: str, way: Way) -> None:
         """How many it posts depends on what was posted before, which nobody can see; but not more than is due."""
 
@@ -206,12 +220,12 @@ class Reads(Driver):
         assert not (self.swept and run_out)
         if not rows or rows[0].owner_kind != OwnerKind.MEMBER:
             return
-        lots = {str(row.lot_id): row for row in rows if row.lot_id is not None}
-        assert len(lots) == len(account.lots)
+        by_id = {str(row.lot_id): row for row in rows if row.lot_id is not None}
+        assert len(by_id) == len(account.lots)
         own = {lot.name for lot in account.lots}
-        received = (row for lot_id, row in lots.items() if lot_id not in own)
+        received = (row for lot_id, row in by_id.items() if lot_id not in own)
         for lot in account.lots:
-            row = lots[lot.name] if lot.name else next(received)
+            row = by_id[lot.name] if lot.name else next(received)
             assert (row.expires_at, row.original) == (lot.expires_at, lot.original)
             assert row.remaining + row.lapsed == lot.left
             assert not row.lapsed or not lot.live(now)
@@ -256,9 +270,17 @@ class Reads(Driver):
         assert ran_out == self.oracle.lapsed(owner, self.oracle.now)
         for told, entry in zip(entries, self.oracle.books.journal.get(owner, []), strict=True):
             *said, recorded_at, occurred_at = told
-            assert said == [entry.name, entry.kind, CATEGORIES[entry.category], entry.amount]
+            assert said == [entry.name, entry.kind, CATEGORIES[entry.category], entry.amount], f"{told} {entry}"
             assert entry.at <= recorded_at.ToDatetime(tzinfo=UTC) < entry.at + A_LITTLE
             assert occurred_at == (stamp(entry.occurred_at) if entry.occurred_at else recorded_at)
+
+
+def lots(answer: points_pb2.GetLotsResponse) -> list[tuple[datetime | None, int]]:
+    """The lots of an answer, as the oracle has them."""
+    return [
+        (lot.expires_at.ToDatetime(tzinfo=UTC) if lot.HasField("expires_at") else None, lot.remaining)
+        for lot in answer.lots
+    ]
 
 
 def sums(entries: list[Entry]) -> tuple[Counter[str], Counter[int]]:

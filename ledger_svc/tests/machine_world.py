@@ -14,12 +14,14 @@ import grpc
 from google.protobuf.message import Message
 from rewards.identity.v1 import programs_pb2_grpc
 from rewards.ledger.v1 import (
+    adjustments_pb2_grpc,
     directory_pb2_grpc,
     earning_pb2_grpc,
     funding_pb2_grpc,
     journal_pb2,
     journal_pb2_grpc,
     movements_pb2_grpc,
+    outcomes_pb2_grpc,
     points_pb2_grpc,
 )
 from sqlalchemy import text
@@ -40,7 +42,7 @@ from svckit.testing import calling, headers, partner, serving
 Result = TypeVar("Result")
 SCOPES = ("points:read", "points:write", "events:write", "funding:read", "funding:write")
 OPERATOR = headers(Principal(Kind.OPERATOR, "op"))
-NAMES = ("transaction_id", "reversal_id", "hold_id")
+NAMES = ("transaction_id", "reversal_id", "hold_id", "adjustment_id")
 
 
 class Seen(NamedTuple):
@@ -62,6 +64,7 @@ class Call(NamedTuple):
     rpc: str
     request: Message
     effect: Callable[[Oracle, str], Fields]
+    credential: str = "one"
 
     @property
     def body(self) -> bytes:
@@ -103,21 +106,15 @@ class World:
             # Not an Exception, so Hypothesis would not know it for a failure.
             raise AssertionError("a call was cancelled") from cancelled
 
-    async def ask(self, server: int, program_id: str, rpc: str, request: Message, key: str = "") -> Seen:
+    async def ask(self, server: int, program_id: str, asked: Call, key: str = "") -> Seen:
         """Sends a call to one of the servers."""
-        import time
-        t0=time.monotonic()
-        call = self.servers[server].rpcs[rpc](
-            request, timeout=10, metadata=headers(partner(program_id, *SCOPES), key or None)
-        )
+        sender = replace(partner(program_id, *SCOPES), name=asked.credential)
+        call = self.servers[server].rpcs[asked.rpc](asked.request, timeout=10, metadata=headers(sender, key or None))
         try:
             answer: Message | None = await call
             reason = ""
         except grpc.aio.AioRpcError as error:
             answer, reason = None, Reason.Name(_refusal(error).reason)
-            if reason == "TIMEOUT":
-                import time
-                print("DEBUG", error.code(), error.details(), error.debug_error_string(), time.monotonic()-t0)
         replayed = dict(await call.initial_metadata()).get("idempotency-replayed") == "true"
         return Seen(reason, {} if answer is None else fields(answer), replayed)
 
@@ -143,7 +140,11 @@ def fields(answer: Message) -> Fields:
     """The fields of an answer that have one value; money in minor units."""
     found: Fields = {}
     for of in answer.DESCRIPTOR.fields:
+        if of.has_presence and not answer.HasField(of.name):
+            continue
         value = getattr(answer, of.name)
+        if of.name == "adjustment":
+            found |= {"adjustment_id": value.adjustment_id, "status": type(value).Status.Name(value.status)}
         if isinstance(value, float):
             value = int(Decimal(repr(value)).scaleb(2))
         if isinstance(value, int | str):
@@ -199,6 +200,8 @@ async def _rpcs(stack: AsyncExitStack, address: str, issue: Callable[[str], Path
     saga = journal_pb2_grpc.JournalServiceStub(fulfillment)
     stubs = (
         points_pb2_grpc.PointsServiceStub(gateway),
+        adjustments_pb2_grpc.AdjustmentsServiceStub(gateway),
+        outcomes_pb2_grpc.OutcomesServiceStub(gateway),
         movements_pb2_grpc.MovementsServiceStub(gateway),
         funding_pb2_grpc.FundingServiceStub(gateway),
         earning_pb2_grpc.EarningRulesServiceStub(gateway),

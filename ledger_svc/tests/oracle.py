@@ -48,9 +48,9 @@ class Outcome(NamedTuple):
 
 @dataclass(eq=False)
 class Lot:
-    """Points that came in together, by the transaction `name`, or from another member. `left` includes what has run out.
-    Until a lot is `settled`, `earned_at` is the call's instant: the ledger chooses one a little after it, so that no two
-    entries of an account share it."""
+    """Points that came in together, by the transaction `name`, or from another member. `left` includes what ran out.
+    Until a lot is `settled`, `earned_at` is the call's instant: the ledger chooses one a little after it, so that no
+    two entries of an account share it."""
 
     number: int
     earned_at: datetime
@@ -108,7 +108,7 @@ class Account:
         return max(0, self.balance(at) - self.held)
 
     def check_room(self, at: datetime, amount: int) -> None:
-        if self.balance(at) + amount > MAX:
+        if abs(self.balance(at) + amount) > MAX:
             raise No("AMOUNT_OUT_OF_RANGE")
 
     def check_enough(self, at: datetime, amount: int, reason: str) -> None:
@@ -169,6 +169,15 @@ class Hold:
         return self.until is not None and self.until <= at
 
 
+@dataclass(eq=False)
+class Adjustment:
+    owner: Owner
+    points: int
+    since: datetime | None
+    until: datetime | None
+    status: str = "PENDING"
+
+
 class Entry(NamedTuple):
     """A line of an account's history, as far as it isn't the posting of an expiry."""
 
@@ -187,6 +196,7 @@ class Books:
     accounts: dict[Owner, Account] = field(default_factory=dict)
     posted: dict[str, Posted] = field(default_factory=dict)
     holds: dict[str, Hold] = field(default_factory=dict)
+    adjustments: dict[str, Adjustment] = field(default_factory=dict)
     journal: dict[Owner, list[Entry]] = field(default_factory=dict)
     events: set[str] = field(default_factory=set)
     keys: dict[tuple[str, str], tuple[bytes, Outcome]] = field(default_factory=dict)

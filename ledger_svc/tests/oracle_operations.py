@@ -7,7 +7,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import NamedTuple
 
-from ledger_svc.tests.oracle import FUNDING, Drawn, Fields, Hold, No, Oracle, Owner, Posted
+from ledger_svc.tests.oracle import FUNDING, Adjustment, Drawn, Fields, Hold, No, Oracle, Owner, Posted
 
 
 def standing(oracle: Oracle, *owners: Owner) -> None:
@@ -112,6 +112,7 @@ def reverse(oracle: Oracle, name: str, transaction: str, asked: int | None) -> F
     """Gives back what a redemption took: what it drew last comes back first, to its own lots (G8)."""
     original, amount = undo(oracle, transaction, "REDEEM", asked)
     account = oracle.account(original.owner)
+    account.check_room(oracle.now, amount)
     original.undone += amount
     original.drawn, back = cut(original.drawn, sum(n for _, n in original.drawn) - amount)
     expired = account.give_back(oracle.now, back)
@@ -140,13 +141,14 @@ def claw_back(oracle: Oracle, name: str, transaction: str, asked: int | None) ->
     taken = min(amount, original.amount - ran_out - original.taken_back)
     if oracle.policy.write_off:
         taken = min(taken, account.available(oracle.now))
+    account.check_room(oracle.now, -taken)
     original.undone += amount
     original.taken_back += taken
     drawn = account.draw(oracle.now, taken, lot)
     account.debt += taken - sum(n for _, n in drawn)
     if taken:
         oracle.post(name, Posted("REVERSE", original.category, original.owner, -taken, []))
-    return {"reversal_id": name, "points_reversed": taken, "balance": account.balance(oracle.now)}
+    return {"reversal_id": name if taken else "", "points_reversed": taken, "balance": account.balance(oracle.now)}
 
 
 def transfer(oracle: Oracle, name: str, source: Owner, target: Owner, points: int) -> Fields:
@@ -231,3 +233,59 @@ def time_out(oracle: Oracle) -> int:
     for found in sorted(due, key=lambda found: found.until or oracle.now):
         end(oracle, found, found.drawn)
     return len(due)
+
+
+def adjust(
+    oracle: Oracle, name: str, owner: Owner, points: int, since: datetime | None, until: datetime | None
+) -> Fields:
+    """A correction; over what a credential may do alone it waits for a second one (G19)."""
+    known(oracle, owner[1])
+    to_come(oracle, until)
+    if (until is not None and points < 0) or (since is not None and since > oracle.now):
+        raise No("INVALID_REQUEST")
+    if owner[0] not in oracle.members:
+        raise No("MEMBER_NOT_FOUND")
+    asked = Adjustment(owner, points, since, until or (oracle.policy.runs_out(oracle.now) if points > 0 else None))
+    if abs(points) > oracle.policy.adjust_alone_max:
+        assert name, "the ledger refused an adjustment that waits"
+        oracle.books.adjustments[name] = asked
+        return {"adjustment_id": name, "status": "PENDING"}
+    answer = correct(oracle, name, asked)
+    oracle.books.adjustments[name] = asked
+    return answer
+
+
+def correct(oracle: Oracle, name: str, asked: Adjustment) -> Fields:
+    """Posts a correction, whatever the member's status, and never takes more than is available."""
+    account = oracle.account(asked.owner)
+    posted = Posted("ADJUST", "ADJUST", asked.owner, asked.points, [])
+    if asked.points > 0:
+        come_in(oracle, name, posted, asked.until, asked.since)
+    else:
+        account.check_enough(oracle.now, -asked.points, "INSUFFICIENT_POINTS")
+        posted.drawn = account.draw(oracle.now, -asked.points)
+        oracle.post(name, posted, asked.since)
+    asked.status = "POSTED"
+    return {"adjustment_id": name, "status": "POSTED", "balance": account.balance(oracle.now)}
+
+
+def pending(oracle: Oracle, name: str) -> Adjustment:
+    """An adjustment on which nobody has decided."""
+    if name not in oracle.books.adjustments:
+        raise No("NOT_FOUND")
+    if oracle.books.adjustments[name].status != "PENDING":
+        raise No("CONFLICT")
+    return oracle.books.adjustments[name]
+
+
+def approve(oracle: Oracle, name: str, credential: str) -> Fields:
+    """Posts what another credential asked for; all of them are asked for by one."""
+    asked = pending(oracle, name)
+    if credential == "one":
+        raise No("PERMISSION_DENIED")
+    return correct(oracle, name, asked)
+
+
+def reject(oracle: Oracle, name: str) -> Fields:
+    pending(oracle, name).status = "REJECTED"
+    return {"adjustment_id": name, "status": "REJECTED"}

@@ -17,6 +17,7 @@ class Policy:
     count: int = 0
     write_off: bool = False
     transfer_max: int = 0
+    adjust_alone_max: int = 0
     points_per_unit: int = 80
     assets: tuple[str, ...] = ("PTS", "STARS")
     rates: list[tuple[str, Fraction]] = field(default_factory=list)

@@ -19,7 +19,7 @@ from hypothesis.stateful import initialize, rule, run_state_machine_as_test
 from devmesh.pki import Authority
 from ledger_svc.journal import load_store
 from ledger_svc.tests import machine_calls as calls
-from ledger_svc.tests.machine_driver import NOBODY, Way
+from ledger_svc.tests.machine_driver import BOTH, MOVES, NOBODY, Way, move
 from ledger_svc.tests.machine_reads import WAYS, Reads
 from ledger_svc.tests.machine_world import Call, World, opened
 from ledger_svc.tests.oracle import FUNDING, MAX, Owner
@@ -38,6 +38,17 @@ AIM = st.sampled_from(("right",) * 6 + ("any", "none"))
 UNTIL = st.none() | st.tuples(st.sampled_from(("hours", "days", "date")), st.integers(0, 40))
 
 
+POLICIES = st.fixed_dictionaries(
+    {
+        "expiry": st.sampled_from(("NEVER", "DAYS", "MONTHS", "END_OF_MONTH", "END_OF_YEAR")),
+        "count": st.integers(0, 3),
+        "write_off": st.booleans(),
+        "transfer_max": st.sampled_from((0, 50, 400, 400)),
+        "adjust_alone_max": st.sampled_from((0, 50, 400)),
+    }
+)
+
+
 class Machine(Reads):
     """The rules that write. What it takes to send a call stands in Driver, the rules that read in Reads."""
 
@@ -45,43 +56,49 @@ class Machine(Reads):
         zone=st.sampled_from(("Europe/Berlin", "America/New_York", "America/Santiago", "Asia/Kathmandu")),
         day=st.sampled_from(((2026, 1, 30), (2026, 3, 28), (2026, 10, 24), (2027, 12, 31), (2028, 2, 28))),
         hour=st.integers(0, 23),
+        policy=POLICIES,
     )
-    def begin(self, zone: str, day: tuple[int, int, int], hour: int) -> None:
+    def begin(self, zone: str, day: tuple[int, int, int], hour: int, policy: dict[str, Any]) -> None:
         self.start(zone, datetime(*day, hour, tzinfo=UTC))
+        self.change_policy(**policy)
+        for member in ("ann", "bob", "cyd"):
+            for points, until in ((150, None), (90, ("days", 10)), (60, ("date", 0))):
+                self.credit((member, "PTS"), points, "BONUS", until, BOTH)
 
-    @rule(
-        expiry=st.sampled_from(("NEVER", "DAYS", "MONTHS", "END_OF_MONTH", "END_OF_YEAR")),
-        count=st.integers(0, 3),
-        write_off=st.booleans(),
-        transfer_max=st.sampled_from((0, 50, 400)),
-    )
-    def policy(self, **changed: Any) -> None:
+    @move(changed=POLICIES)
+    def policy(self, changed: dict[str, Any]) -> None:
         self.change_policy(**changed)
 
-    @rule(
+    @move(
         member=st.sampled_from(("ann", "bob", "cyd")), active=st.booleans(), stale=st.sampled_from((False, False, True))
     )
     def member(self, member: str, *, active: bool, stale: bool) -> None:
         self.tell_member(member, active=active, stale=stale)
 
-    @rule(kind=st.sampled_from(("hours", "days", "lot", "hold", "month", "year")), n=st.integers(1, 30))
+    @move(weight=6, kind=st.sampled_from(("hours", "days", "lot", "hold", "month", "year")), n=st.integers(1, 30))
     def wait(self, kind: str, n: int) -> None:
         self.move(kind, n)
 
-    @rule(
-        owner=OWNERS, points=POINTS, category=st.sampled_from(("BONUS", "PARTNER", "PURCHASED")), until=UNTIL, way=WAYS
+    @move(
+        weight=6,
+        owner=OWNERS,
+        points=POINTS,
+        category=st.sampled_from(("BONUS", "PARTNER", "PURCHASED")),
+        until=UNTIL,
+        way=WAYS,
     )
     def credit(self, owner: Owner, points: int, category: str, until: Any, way: Way) -> None:
         at, text = self.until(until)
         self.send(way, lambda n: calls.credit(owner, points + n, category, at, text))
 
-    @rule(owner=OWNERS, over=st.booleans(), way=WAYS)
+    @move(owner=OWNERS, over=st.booleans(), way=WAYS)
     def credit_up_to_the_limit(self, owner: Owner, way: Way, *, over: bool) -> None:
         points = MAX - self.oracle.account(owner).balance(self.oracle.now) + 1
         if over and points <= MAX:
             self.send(way._replace(other=False), lambda _: calls.credit(owner, points, "BONUS", None, ""))
 
-    @rule(
+    @move(
+        weight=4,
         owner=OWNERS,
         cents=st.none() | st.integers(0, 9_999),
         what=st.tuples(
@@ -98,13 +115,13 @@ class Machine(Reads):
         at = self.ago(hours_ago)
         self.send(way, lambda n: calls.event(self.neighbour(owner, n), cents, what, at))
 
-    @rule(owner=OWNERS, points=POINTS, worth=st.sampled_from(("none", "none", "right", "wrong")), way=WAYS)
+    @move(weight=7, owner=OWNERS, points=POINTS, worth=st.sampled_from(("none", "none", "right", "wrong")), way=WAYS)
     def redeem(self, owner: Owner, points: int, worth: str, way: Way) -> None:
         right = points * 100 // self.oracle.policy.points_per_unit
         worth_minor = {"none": None, "right": right, "wrong": right + 1}[worth]
         self.send(way, lambda n: calls.redeem(self.neighbour(owner, n), points, worth_minor))
 
-    @rule(which=WHICH, aim=AIM, points=PART, keyless=st.sampled_from((False, False, True)), way=WAYS)
+    @move(weight=4, which=WHICH, aim=AIM, points=PART, keyless=st.sampled_from((False, False, True)), way=WAYS)
     def reverse(self, which: int, aim: str, points: int | None, way: Way, *, keyless: bool) -> None:
         name = self.transaction(which, aim, "REDEEM")
         if keyless:
@@ -112,16 +129,19 @@ class Machine(Reads):
         else:
             self.send(way, lambda n: calls.reverse(name, (points or 0) + n or None))
 
-    @rule(which=WHICH, aim=AIM, points=PART, way=WAYS)
+    @move(weight=4, which=WHICH, aim=AIM, points=PART, way=WAYS)
     def claw_back(self, which: int, aim: str, points: int | None, way: Way) -> None:
         name = self.transaction(which, aim, "EARN")
         self.send(way, lambda n: calls.claw_back(name, (points or 0) + n or None))
 
-    @rule(giver=MEMBERS, taker=MEMBERS, asset=st.sampled_from(("PTS", "PTS", "STARS")), points=POINTS, way=WAYS)
+    @move(
+        weight=4, giver=MEMBERS, taker=MEMBERS, asset=st.sampled_from(("PTS", "PTS", "STARS")), points=POINTS, way=WAYS
+    )
     def transfer(self, giver: str, taker: str, asset: str, points: int, way: Way) -> None:
         self.send(way, lambda n: calls.transfer(giver, taker, asset, points + n))
 
-    @rule(
+    @move(
+        weight=5,
         owner=OWNERS | st.just((FUNDING, "USD")),
         points=POINTS,
         hours=st.none() | st.integers(1, 90),
@@ -132,21 +152,22 @@ class Machine(Reads):
         until = self.hold_until(hours)
         self.send(way, lambda n: calls.hold(self.program_id, owner, points + n, until, saga=saga))
 
-    @rule(which=WHICH, aim=AIM, points=PART, saga=st.booleans(), way=WAYS)
+    @move(weight=4, which=WHICH, aim=AIM, points=PART, saga=st.booleans(), way=WAYS)
     def capture(self, which: int, aim: str, points: int | None, way: Way, *, saga: bool) -> None:
         name = self.held(which, aim)
         self.send(way, lambda n: calls.capture(self.program_id, name, (points or 0) + n or None, saga=saga))
 
-    @rule(which=WHICH, aim=AIM, saga=st.booleans(), way=WAYS)
+    @move(weight=3, which=WHICH, aim=AIM, saga=st.booleans(), way=WAYS)
     def void(self, which: int, aim: str, way: Way, *, saga: bool) -> None:
         name, other = self.held(which, aim), self.held(which + 1, "any")
         self.send(way, lambda n: calls.void(self.program_id, other if n else name, saga=saga))
 
-    @rule(cents=st.integers(1, 50_000), currency=st.sampled_from(("", "USD")), way=WAYS)
+    @move(weight=2, cents=st.integers(1, 50_000), currency=st.sampled_from(("", "USD")), way=WAYS)
     def deposit(self, cents: int, currency: str, way: Way) -> None:
         self.send(way, lambda n: calls.deposit(cents + n, currency))
 
-    @rule(
+    @move(
+        weight=6,
         mode=st.sampled_from(("CONTINUE", "STOP_ON_ERROR", "ATOMIC")),
         items=st.lists(
             st.tuples(
@@ -177,9 +198,42 @@ class Machine(Reads):
             return calls.event(owner, points * 10, ("visit", f"e{which}", ""), None)
         return None
 
-    @rule(which=st.integers(0, 200), other=st.integers(0, 200), way=WAYS)
+    @move(
+        weight=4,
+        owner=OWNERS,
+        points=POINTS,
+        up=st.booleans(),
+        until=UNTIL,
+        days_ago=st.none() | st.integers(-1, 50),
+        way=WAYS,
+    )
+    def adjust(self, owner: Owner, points: int, until: Any, days_ago: int | None, way: Way, *, up: bool) -> None:
+        since = self.ago(None if days_ago is None else days_ago * 24)
+        signed = points if up else -points
+        self.send(way, lambda n: calls.adjust(self.neighbour(owner, n), signed, since, self.until(until)))
+
+    @move(
+        weight=3,
+        which=WHICH,
+        aim=AIM,
+        approve=st.sampled_from((True, True, False)),
+        credential=st.sampled_from(("one", "two", "two")),
+        way=WAYS,
+    )
+    def decide(self, which: int, aim: str, credential: str, way: Way, *, approve: bool) -> None:
+        name = self.adjustment(which, aim)
+        self.send(
+            way, lambda n: calls.decide(self.adjustment(which + n, "any") if n else name, credential, approve=approve)
+        )
+
+    @move(weight=6, which=st.integers(0, 200), other=st.integers(0, 200), way=WAYS)
     def again(self, which: int, other: int, way: Way) -> None:
         self.send_again(which, other, way)
+
+    @rule(chosen=st.one_of(MOVES))
+    def step(self, chosen: tuple[str, dict[str, Any]]) -> None:
+        name, arguments = chosen
+        getattr(self, name)(**arguments)
 
 
 @pytest.fixture
@@ -209,7 +263,8 @@ def test_the_ledger_does_what_the_oracle_says(world: World, number: int) -> None
             database=None,
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
-            phases=(Phase.generate, Phase.shrink) if not os.environ.get('NOSHRINK') else (Phase.generate,),
+            phases=(Phase.generate, Phase.shrink) if not os.environ.get("NOSHRINK") else (Phase.generate,),
         ),
     )
+    print("COUNTS", sorted(counted.items()))
     assert counted["steps"] >= STEPS_MIN
