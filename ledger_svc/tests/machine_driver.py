@@ -326,12 +326,22 @@ Batch = tuple[list[tuple[Call, str]], list[Seen | None]]
 
 
 def _is_first(one: Batch, other: Batch) -> bool:
-    """Whether a batch was before its twin: some item of it was fresh that the twin replayed, or it had no effect."""
-
-    def keys(batch: Batch, *, replayed: bool) -> set[tuple[str, str]]:
-        bound = [(c.rpc, key, got) for (c, key), got in zip(*batch, strict=True) if got and got.reason in {"", *BINDING}]
-        return {(rpc, key) for rpc, key, got in bound if got.replayed == replayed}
-
-    if keys(one, replayed=False) & keys(other, replayed=True):
+    """Whether a batch was before its twin, which met the keys that were fresh in it, or else has the later names."""
+    if _keys(one)[0] & _keys(other)[1]:
         return True
-    return not keys(one, replayed=True) and not any(got and got.fields for got in one[1])
+    if _keys(other)[0] & _keys(one)[1]:
+        return False
+    return _first_name(one) < _first_name(other)
+
+
+def _keys(batch: Batch) -> tuple[set[tuple[str, str]], set[tuple[str, str]]]:
+    """The keys that a batch was the first to use, and those that it met."""
+    asked = [((call.rpc, key), got) for (call, key), got in zip(*batch, strict=True) if got]
+    fresh = {key for key, got in asked if got.reason in {"", *BINDING} and not got.replayed}
+    return fresh, {key for key, got in asked if got.replayed or got.reason == "IDEMPOTENCY_KEY_REUSED"} - fresh
+
+
+def _first_name(batch: Batch) -> str:
+    """An event is named when it comes, anything else when it is posted."""
+    given = [(call, got) for (call, _), got in zip(*batch, strict=True) if got and got.name and not got.replayed]
+    return min((got.name for call, got in given if call.rpc != "InsertTransactionData"), default="")
