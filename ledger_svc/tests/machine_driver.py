@@ -148,9 +148,9 @@ class Driver(RuleBasedStateMachine):
         now, today = self.oracle.now, self.oracle.now.astimezone(ZoneInfo(self.oracle.policy.zone)).date()
         ends: list[datetime] = []
         if kind == "lot":
-            ends = [
-                at for account in self.oracle.books.accounts.values() for lot in account.lots if (at := lot.expires_at)
-            ]
+            held = {id(lot) for hold in self.oracle.books.holds.values() if hold.active for lot, _ in hold.drawn}
+            lots = [lot for account in self.oracle.books.accounts.values() for lot in account.lots]
+            ends = [lot.expires_at for lot in lots if lot.expires_at and (lot.left or id(lot) in held)]
         elif kind == "hold":
             ends = [hold.until for hold in self.oracle.books.holds.values() if hold.until]
         elif kind == "month":
@@ -242,7 +242,9 @@ class Driver(RuleBasedStateMachine):
         return self.oracle.once(call.rpc, key, call.body, lambda: call.effect(self.oracle, got.name))
 
     def agree(self, outcome: Outcome, got: Seen) -> None:
-        if got.reason in {"INVALID_REQUEST", "PERMISSION_DENIED"} and outcome.replayed: self.counted["KNOWN4"]+=1; return
+        if got.reason in {"INVALID_REQUEST", "PERMISSION_DENIED"} and outcome.replayed:
+            self.counted["KNOWN4"] += 1
+            return
         if outcome.reason == "IDEMPOTENCY_KEY_REUSED" and got.reason in UNREADABLE:
             return
         assert (got.reason, got.replayed) == (outcome.reason, outcome.replayed), f"{got} {outcome}"

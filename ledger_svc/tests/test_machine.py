@@ -29,10 +29,11 @@ SEEDS = range(25 if os.environ.get("REWARDS_TORTURE") else 1)
 EXAMPLES, STEPS = 45, 50
 STEPS_MIN = 2_000
 
-MEMBERS = st.sampled_from(("ann", "bob", "cyd") * 5 + (NOBODY,))
-OWNERS = st.tuples(MEMBERS, st.sampled_from(("PTS",) * 8 + ("STARS",) * 4 + ("GEMS",)))
+MEMBERS = st.sampled_from(("ann", "ann", "bob", "cyd") * 6 + (NOBODY,))
+OWNERS = st.tuples(MEMBERS, st.sampled_from(("PTS",) * 20 + ("STARS",) * 4 + ("GEMS",)))
 POINTS = st.integers(1, 60) | st.integers(1, 400)
-PART = st.none() | POINTS
+TAKEN = st.integers(1, 80)
+PART = st.integers(0, 30).map(lambda n: n or None) | TAKEN
 WHICH = st.integers(0, 30)
 AIM = st.sampled_from(("right",) * 10 + ("any", "none"))
 UNTIL = st.none() | st.tuples(st.sampled_from(("hours", "days", "date")), st.integers(0, 40))
@@ -75,12 +76,16 @@ class Machine(Reads):
     def member(self, member: str, *, active: bool, stale: bool) -> None:
         self.tell_member(member, active=active, stale=stale)
 
-    @move(weight=6, kind=st.sampled_from(("hours", "days", "lot", "hold", "month", "year")), n=st.integers(1, 30))
+    @move(
+        weight=10,
+        kind=st.sampled_from(("hours",) * 4 + ("lot",) * 6 + ("hold",) * 3 + ("days", "month", "year")),
+        n=st.integers(1, 6),
+    )
     def wait(self, kind: str, n: int) -> None:
         self.move(kind, n)
 
     @move(
-        weight=6,
+        weight=7,
         owner=OWNERS,
         points=POINTS,
         category=st.sampled_from(("BONUS", "PARTNER", "PURCHASED")),
@@ -98,7 +103,7 @@ class Machine(Reads):
             self.send(way._replace(other=False), lambda _: calls.credit(owner, points, "BONUS", None, ""))
 
     @move(
-        weight=4,
+        weight=3,
         owner=OWNERS,
         cents=st.none() | st.integers(0, 9_999),
         what=st.tuples(
@@ -115,13 +120,13 @@ class Machine(Reads):
         at = self.ago(hours_ago)
         self.send(way, lambda n: calls.event(self.neighbour(owner, n), cents, what, at))
 
-    @move(weight=7, owner=OWNERS, points=POINTS, worth=st.sampled_from(("none", "none", "right", "wrong")), way=WAYS)
+    @move(weight=8, owner=OWNERS, points=TAKEN, worth=st.sampled_from(("none",) * 6 + ("right", "wrong")), way=WAYS)
     def redeem(self, owner: Owner, points: int, worth: str, way: Way) -> None:
         right = points * 100 // self.oracle.policy.points_per_unit
         worth_minor = {"none": None, "right": right, "wrong": right + 1}[worth]
         self.send(way, lambda n: calls.redeem(self.neighbour(owner, n), points, worth_minor))
 
-    @move(weight=4, which=WHICH, aim=AIM, points=PART, keyless=st.sampled_from((False, False, True)), way=WAYS)
+    @move(weight=6, which=WHICH, aim=AIM, points=PART, keyless=st.sampled_from((False, False, True)), way=WAYS)
     def reverse(self, which: int, aim: str, points: int | None, way: Way, *, keyless: bool) -> None:
         name = self.transaction(which, aim, "REDEEM")
         if keyless:
@@ -129,21 +134,21 @@ class Machine(Reads):
         else:
             self.send(way, lambda n: calls.reverse(name, (points or 0) + n or None))
 
-    @move(weight=4, which=WHICH, aim=AIM, points=PART, way=WAYS)
+    @move(weight=6, which=WHICH, aim=AIM, points=PART, way=WAYS)
     def claw_back(self, which: int, aim: str, points: int | None, way: Way) -> None:
         name = self.transaction(which, aim, "EARN")
         self.send(way, lambda n: calls.claw_back(name, (points or 0) + n or None))
 
     @move(
-        weight=4, giver=MEMBERS, taker=MEMBERS, asset=st.sampled_from(("PTS", "PTS", "STARS")), points=POINTS, way=WAYS
+        weight=4, giver=MEMBERS, taker=MEMBERS, asset=st.sampled_from(("PTS", "PTS", "STARS")), points=TAKEN, way=WAYS
     )
     def transfer(self, giver: str, taker: str, asset: str, points: int, way: Way) -> None:
         self.send(way, lambda n: calls.transfer(giver, taker, asset, points + n))
 
     @move(
-        weight=5,
+        weight=9,
         owner=OWNERS | st.just((FUNDING, "USD")),
-        points=POINTS,
+        points=TAKEN,
         hours=st.none() | st.integers(1, 90),
         saga=st.booleans(),
         way=WAYS,
@@ -152,22 +157,22 @@ class Machine(Reads):
         until = self.hold_until(hours)
         self.send(way, lambda n: calls.hold(self.program_id, owner, points + n, until, saga=saga))
 
-    @move(weight=4, which=WHICH, aim=AIM, points=PART, saga=st.booleans(), way=WAYS)
+    @move(weight=8, which=WHICH, aim=AIM, points=PART, saga=st.booleans(), way=WAYS)
     def capture(self, which: int, aim: str, points: int | None, way: Way, *, saga: bool) -> None:
         name = self.held(which, aim)
         self.send(way, lambda n: calls.capture(self.program_id, name, (points or 0) + n or None, saga=saga))
 
-    @move(weight=3, which=WHICH, aim=AIM, saga=st.booleans(), way=WAYS)
+    @move(weight=4, which=WHICH, aim=AIM, saga=st.booleans(), way=WAYS)
     def void(self, which: int, aim: str, way: Way, *, saga: bool) -> None:
         name, other = self.held(which, aim), self.held(which + 1, "any")
         self.send(way, lambda n: calls.void(self.program_id, other if n else name, saga=saga))
 
-    @move(weight=2, cents=st.integers(1, 50_000), currency=st.sampled_from(("", "USD")), way=WAYS)
+    @move(weight=1, cents=st.integers(1, 50_000), currency=st.sampled_from(("", "USD")), way=WAYS)
     def deposit(self, cents: int, currency: str, way: Way) -> None:
         self.send(way, lambda n: calls.deposit(cents + n, currency))
 
     @move(
-        weight=6,
+        weight=5,
         mode=st.sampled_from(("CONTINUE", "STOP_ON_ERROR", "ATOMIC")),
         items=st.lists(
             st.tuples(
@@ -226,7 +231,7 @@ class Machine(Reads):
             way, lambda n: calls.decide(self.adjustment(which + n, "any") if n else name, credential, approve=approve)
         )
 
-    @move(weight=6, which=st.integers(0, 200), other=st.integers(0, 200), way=WAYS)
+    @move(weight=5, which=st.integers(0, 200), other=st.integers(0, 200), way=WAYS)
     def again(self, which: int, other: int, way: Way) -> None:
         self.send_again(which, other, way)
 
