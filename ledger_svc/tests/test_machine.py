@@ -62,9 +62,12 @@ class Machine(Reads):
     def begin(self, zone: str, day: tuple[int, int, int], hour: int, policy: dict[str, Any]) -> None:
         self.start(zone, datetime(*day, hour, tzinfo=UTC))
         self.change_policy(**policy)
-        for member in ("ann", "bob", "cyd"):
-            for points, until in ((150, None), (90, ("days", 10)), (60, ("date", 0))):
-                self.credit((member, "PTS"), points, "BONUS", until, BOTH)
+        # Something to begin with: some of it for ever, some for ten days, and some until the day ends.
+        lots = [(150, None), (90, ("days", 10)), (60, ("date", 0))]
+        given = [(member, points, self.until(until)) for member in ("ann", "bob", "cyd") for points, until in lots]
+        self.send_batch(
+            BOTH, "CONTINUE", [(calls.credit((member, "PTS"), n, "BONUS", *until), 9) for member, n, until in given]
+        )
 
     @move(changed=POLICIES)
     def policy(self, changed: dict[str, Any]) -> None:
