@@ -12,8 +12,9 @@ from hypothesis.stateful import invariant
 from rewards.ledger.v1 import funding_pb2, movements_pb2, outcomes_pb2, points_pb2
 
 from ledger_svc.journal.values import Owner as OwnerKind
+from ledger_svc.tests.machine_batches import Batches
 from ledger_svc.tests.machine_calls import CATEGORIES, stamp
-from ledger_svc.tests.machine_driver import NOBODY, Driver, Way, move
+from ledger_svc.tests.machine_driver import NOBODY, Way, move
 from ledger_svc.tests.machine_world import SCOPES, Call, answer, fields
 from ledger_svc.tests.oracle import FUNDING, Account, Entry, Fields, No, Oracle, Owner
 from ledger_svc.tests.oracle_operations import time_out
@@ -38,7 +39,7 @@ LINES: Final = {
 }
 
 
-class Reads(Driver):
+class Reads(Batches):
     """What is read must be what the oracle knows or remembers."""
 
     def read(self, rpc: str, request: Message) -> Any:

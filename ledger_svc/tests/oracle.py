@@ -8,6 +8,7 @@ so each operation is told the name that the ledger's answer gave.
 
 import copy
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -203,11 +204,13 @@ class Books:
 
 
 class Oracle:
-    """A program's ledger. `now` is set by whoever asks; the operations stand in oracle_operations."""
+    """A program's ledger. `now` is set by whoever asks; the operations stand in oracle_operations, and count in `noted`
+    what doesn't happen every day."""
 
-    def __init__(self, policy: Policy, now: datetime) -> None:
+    def __init__(self, policy: Policy, now: datetime, noted: Counter[str]) -> None:
         self.policy = policy
         self.now = now
+        self.noted = noted
         self.members: dict[str, bool] = {}
         self.books = Books()
         self.memory: dict[Owner, list[tuple[datetime, View]]] = {}

@@ -7,7 +7,7 @@ from datetime import datetime
 from fractions import Fraction
 from typing import NamedTuple
 
-from ledger_svc.tests.oracle import FUNDING, Adjustment, Drawn, Fields, Hold, No, Oracle, Owner, Posted
+from ledger_svc.tests.oracle import FUNDING, Account, Adjustment, Drawn, Fields, Hold, No, Oracle, Owner, Posted
 
 
 def standing(oracle: Oracle, *owners: Owner) -> None:
@@ -19,15 +19,9 @@ def standing(oracle: Oracle, *owners: Owner) -> None:
             raise No("MEMBER_NOT_ACTIVE")
 
 
-def known(oracle: Oracle, asset: str) -> None:
-    """The program has such an asset."""
-    if asset not in oracle.policy.assets:
-        raise No("INVALID_REQUEST")
-
-
-def to_come(oracle: Oracle, until: datetime | None) -> None:
-    """What a request names as an end has not passed yet."""
-    if until is not None and until <= oracle.now:
+def known(oracle: Oracle, asset: str, until: datetime | None = None) -> None:
+    """The program has such an asset, and what a request names as an end has not passed yet."""
+    if asset not in oracle.policy.assets or (until is not None and until <= oracle.now):
         raise No("INVALID_REQUEST")
 
 
@@ -36,8 +30,7 @@ def credit(
 ) -> Fields:
     """Points outright, or a deposit of funding. Without an expiry of its own the program's policy decides."""
     if owner[0] != FUNDING:
-        known(oracle, owner[1])
-    to_come(oracle, expires_at)
+        known(oracle, owner[1], expires_at)
     standing(oracle, owner)
     kind = "FUND" if owner[0] == FUNDING else "EARN"
     until = expires_at or (None if kind == "FUND" else oracle.policy.runs_out(oracle.now))
@@ -51,6 +44,7 @@ def come_in(
     """A new lot, of which a debt takes its part at once (G11)."""
     account = oracle.account(posted.owner)
     account.check_room(oracle.now, posted.amount)
+    oracle.noted["came into a debt"] += account.debt > 0
     posted.lot = oracle.lot(posted.owner, posted.amount, account.fill(posted.amount), until, oracle.now)
     posted.lot.name = name
     oracle.post(name, posted, occurred_at)
@@ -115,7 +109,7 @@ def reverse(oracle: Oracle, name: str, transaction: str, asked: int | None) -> F
     account.check_room(oracle.now, amount)
     original.undone += amount
     original.drawn, back = cut(original.drawn, sum(n for _, n in original.drawn) - amount)
-    expired = account.give_back(oracle.now, back)
+    expired = give_back(oracle, account, back)
     oracle.post(name, Posted("REVERSE", "REDEEM", original.owner, amount, []))
     balance = account.balance(oracle.now)
     return {"reversal_id": name, "restored": amount - expired, "expired": expired, "balance": balance}
@@ -139,13 +133,16 @@ def claw_back(oracle: Oracle, name: str, transaction: str, asked: int | None) ->
     account, lot = oracle.account(original.owner), original.lot
     ran_out = 0 if lot is None or lot.live(oracle.now) else lot.left
     taken = min(amount, original.amount - ran_out - original.taken_back)
+    oracle.noted["was taken back after a part ran out"] += ran_out > 0
     if oracle.policy.write_off:
+        oracle.noted["was written off"] += taken > account.available(oracle.now)
         taken = min(taken, account.available(oracle.now))
     account.check_room(oracle.now, -taken)
     original.undone += amount
     original.taken_back += taken
     drawn = account.draw(oracle.now, taken, lot)
     account.debt += taken - sum(n for _, n in drawn)
+    oracle.noted["went into debt"] += account.debt > 0
     if taken:
         oracle.post(name, Posted("REVERSE", original.category, original.owner, -taken, []))
     return {"reversal_id": name if taken else "", "points_reversed": taken, "balance": account.balance(oracle.now)}
@@ -165,6 +162,7 @@ def transfer(oracle: Oracle, name: str, source: Owner, target: Owner, points: in
     taker.check_room(oracle.now, points)
     giver.check_enough(oracle.now, points, "INSUFFICIENT_POINTS")
     for lot, amount in giver.draw(oracle.now, points):
+        oracle.noted["was transferred with an expiry"] += lot.expires_at is not None
         oracle.lot(target, amount, taker.fill(amount), lot.expires_at, lot.earned_at).settled = True
     for owner, signed in ((source, -points), (target, points)):
         oracle.post(name, Posted("TRANSFER", "PARTNER", owner, signed, []))
@@ -176,9 +174,7 @@ def hold(
 ) -> Fields:  # fmt: skip
     """Sets value aside: what is held is frozen where it was (G5, G6)."""
     if owner[0] != FUNDING:
-        known(oracle, owner[1])
-    if partner:
-        to_come(oracle, until)
+        known(oracle, owner[1], until if partner else None)
     standing(oracle, owner)
     account = oracle.account(owner)
     account.check_enough(oracle.now, amount, "INSUFFICIENT_FUNDS" if owner[0] == FUNDING else "INSUFFICIENT_POINTS")
@@ -224,7 +220,15 @@ def end(oracle: Oracle, found: Hold, back: Drawn) -> int:
     account = oracle.account(found.owner)
     found.active = False
     account.held -= found.amount
-    return account.give_back(oracle.now, back)
+    return give_back(oracle, account, back)
+
+
+def give_back(oracle: Oracle, account: Account, back: Drawn) -> int:
+    """Returns points to their lots; how many expired at once."""
+    debt, expired = account.debt, account.give_back(oracle.now, back)
+    oracle.noted["came back too late"] += expired > 0
+    oracle.noted["came back into a debt"] += account.debt < debt
+    return expired
 
 
 def time_out(oracle: Oracle) -> int:
@@ -232,6 +236,7 @@ def time_out(oracle: Oracle) -> int:
     due = [found for found in oracle.books.holds.values() if found.active and found.due(oracle.now)]
     for found in sorted(due, key=lambda found: found.until or oracle.now):
         end(oracle, found, found.drawn)
+    oracle.noted["timed out"] += len(due)
     return len(due)
 
 
@@ -239,8 +244,7 @@ def adjust(
     oracle: Oracle, name: str, owner: Owner, points: int, since: datetime | None, until: datetime | None
 ) -> Fields:
     """A correction; over what a credential may do alone it waits for a second one (G19)."""
-    known(oracle, owner[1])
-    to_come(oracle, until)
+    known(oracle, owner[1], until)
     if (until is not None and points < 0) or (since is not None and since > oracle.now):
         raise No("INVALID_REQUEST")
     if owner[0] not in oracle.members:
