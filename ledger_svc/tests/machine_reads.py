@@ -217,7 +217,8 @@ class Reads(Batches):
         now = self.oracle.now
         assert (rows[0].held if rows else 0) == account.held
         run_out = sum(row.remaining for row in rows if row.expires_at is not None and row.expires_at <= now)
-        assert (rows[0].posted if rows else 0) - run_out == account.balance(now)
+        posted = rows[0].posted if rows else 0
+        assert posted - run_out == account.balance(now), f"{posted} less {run_out}, {account}"
         assert not (self.swept and run_out)
         if not rows or rows[0].owner_kind != OwnerKind.MEMBER:
             return

@@ -132,7 +132,7 @@ def claw_back(oracle: Oracle, name: str, transaction: str, asked: int | None) ->
     original, amount = undo(oracle, transaction, "EARN", asked)
     account, lot = oracle.account(original.owner), original.lot
     ran_out = 0 if lot is None or lot.live(oracle.now) else lot.left
-    taken = min(amount, original.amount - ran_out - original.taken_back)
+    taken = max(0, min(amount, original.amount - ran_out - original.taken_back))
     oracle.noted["was taken back after a part ran out"] += ran_out > 0
     if oracle.policy.write_off:
         oracle.noted["was written off"] += taken > account.available(oracle.now)
