@@ -1,6 +1,6 @@
 """The ledger behind its real server, for the tests of its RPCs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from rewards.ledger.v1 import (
 from ledger_svc.__main__ import served
 from ledger_svc.journal.engine import Journal
 from ledger_svc.journal.sweeps import Sweeper
+from ledger_svc.tests.instances import Twins, instance, prepare
 from svckit.call import Kind, Principal
 from svckit.clients import _refusal
 from svckit.clock import new_id, system_clock
@@ -111,3 +112,12 @@ async def ledger(fresh_database: Any, authority: Any) -> AsyncIterator[Ledger]:
             await rules.PutRule(earning_pb2.PutRuleRequest(program_id=PROGRAM, rule=rule), metadata=operator)
             await made.member("m_1")
             yield made
+
+
+@pytest.fixture
+async def twins(fresh_url: Callable[[str], Awaitable[str]], authority: Any) -> AsyncIterator[Twins]:
+    """Two processes on one database, with the members m_1 and m_2."""
+    url = await fresh_url("ledger_svc")
+    async with instance(url, authority) as one, instance(url, authority) as other:
+        await prepare(one.address, authority, ("m_1", "m_2"))
+        yield Twins(url, one, other)

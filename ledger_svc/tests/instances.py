@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import itertools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, LiteralString, TypeVar
@@ -105,6 +106,36 @@ class Instance(Caller):
 
     def __post_init__(self) -> None:
         super().__init__(self.channel)
+
+
+@dataclass
+class Twins:
+    """Two processes on the database at `url`."""
+
+    url: str
+    one: Instance
+    other: Instance
+
+    def each(self, count: int) -> Iterator[Instance]:
+        """The two in turn, `count` times in all."""
+        return itertools.islice(itertools.cycle((self.one, self.other)), count)
+
+    async def balances(self, *members: str) -> list[int]:
+        """The members' balances."""
+        return [(await self.one.balance(member_id)).balance for member_id in members]
+
+    async def deadlocks(self) -> int:
+        """How often PostgreSQL had to break one. A connection tells its figures when it ends, so all are closed."""
+        for process in (self.one, self.other):
+            await process.db.close()
+
+        async def ended() -> bool:
+            here = "SELECT 1 FROM pg_stat_activity WHERE usename = 'ledger_runtime' AND datname = current_database()"
+            return not await ask(self.url, here)
+
+        await until(ended)
+        counted = await ask(self.url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        return int(counted[0][0])
 
 
 @contextlib.asynccontextmanager

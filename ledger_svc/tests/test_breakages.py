@@ -21,13 +21,14 @@ AT_ONCE: Final = 2
 
 
 class Breakage(NamedTuple):
-    """What is taken away: `line`, which stands in `file` exactly once, becomes `broken`, and `guard` goes red."""
+    """What is taken away: `line`, which is in `file` just once, becomes `broken`; `guard` goes red and `shows` why."""
 
     name: str
     file: str
     line: str
     broken: str
     guard: str
+    shows: str
 
 
 BREAKAGES: Final = (
@@ -37,6 +38,7 @@ BREAKAGES: Final = (
         " FOR NO KEY UPDATE",
         "",
         "test_a_balance_is_decided_under_its_row_lock",
+        "assert 0 == 1",
     ),
     Breakage(
         "no unique key on idempotency",
@@ -44,6 +46,7 @@ BREAKAGES: Final = (
         ",\n    PRIMARY KEY (program_id, operation, key)",
         "",
         "test_a_key_is_taken_with_its_effect_or_not_at_all",
+        "assert 0 == 1",
     ),
     Breakage(
         "check, then insert in another transaction",
@@ -52,6 +55,7 @@ BREAKAGES: Final = (
         "    await writer.send(connection); await connection.commit(); writer = Writer(); "
         "writer.write(SAVE_KEYS, kept, program_id)\n",
         "test_a_key_is_taken_with_its_effect_or_not_at_all",
+        "assert [0, 0] == [0, 100]",
     ),
     Breakage(
         "lots in the wrong order",
@@ -59,6 +63,7 @@ BREAKAGES: Final = (
         "ORDER BY expires_at, earned_at, lot_id",
         "ORDER BY earned_at, expires_at, lot_id",
         "test_what_expires_first_is_drawn_first",
+        "assert [10, 10, 10] == [5, 10, 10]",
     ),
     Breakage(
         "commits that do not wait for the disk",
@@ -66,6 +71,7 @@ BREAKAGES: Final = (
         "-c synchronous_commit=on",
         "-c synchronous_commit=off",
         "test_what_was_acknowledged_survives_a_crash_at_once",
+        "assert [] == [('1',), ('2',), ('3',)]",
     ),
     Breakage(
         "locks in the order of the request",
@@ -75,6 +81,7 @@ BREAKAGES: Final = (
         "'SELECT 1 FROM accounts WHERE program_id = %s AND owner = %s FOR UPDATE', (key.program_id, key.owner))\n"
         "        await self._lock(sorted(ids),",
         "test_accounts_are_locked_in_one_order_whatever_the_request",
+        "assert 1 == 0",
     ),
 )
 
@@ -99,20 +106,20 @@ def broken(into: Path, breakage: Breakage) -> Path:
     return into
 
 
-async def failed(copy: Path, *guards: str) -> list[str]:
-    """The guards that fail in the copy. A run that could not be made is no failure of a guard."""
-    ids = [f"{GUARDS}::{guard}" for guard in guards] or [GUARDS]
-    options = ("-q", "-p", "no:cacheprovider", "-p", "no:randomly", "--no-header")
+async def failed(copy: Path, guard: str = "") -> tuple[list[str], str]:
+    """The guards that fail in the copy, and what was said of it. A run that could not be made is no failure."""
+    ids = f"{GUARDS}::{guard}" if guard else GUARDS
+    options = ("-q", "--tb=short", "-p", "no:cacheprovider", "--no-header")
     async with _places:
         run = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pytest", *options, *ids, cwd=copy, stdout=-1, stderr=-2, env=_environment()
+            sys.executable, "-m", "pytest", *options, ids, cwd=copy, stdout=-1, stderr=-2, env=_environment()
         )
         output = (await run.communicate())[0].decode()
     assert run.returncode in {0, 1}, output
     assert "ERROR " not in output, output
     found = re.findall(rf"^FAILED {re.escape(GUARDS)}::(\w+)", output, re.MULTILINE)
     assert bool(found) == bool(run.returncode), output
-    return found
+    return found, output
 
 
 _places = asyncio.Semaphore(AT_ONCE)
@@ -130,6 +137,8 @@ async def test_every_breakage_is_found_and_nothing_else(tmp_path: Path) -> None:
         for place, breakage in enumerate(BREAKAGES)
         for time in range(TIMES)
     ]
-    assert await whole == []
+    assert (await whole)[0] == []
     for breakage, run in tries:
-        assert await run == [breakage.guard], breakage.name
+        found, output = await run
+        assert found == [breakage.guard], breakage.name
+        assert breakage.shows in output, output

@@ -7,44 +7,13 @@ each guard away in a copy of the code and looks at these tests fail.
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from typing import Final
 
-import pytest
-
-from ledger_svc.tests.instances import (
-    Instance,
-    ask,
-    holding,
-    instance,
-    prepare,
-    process_of,
-    recovered,
-    until,
-    waiting,
-)
+from ledger_svc.tests.instances import Twins, ask, holding, process_of, recovered, waiting
 
 WRITES_HELD: Final = "LOCK TABLE entries, idempotency_keys IN SHARE MODE"
 KEYS_HELD: Final = "LOCK TABLE idempotency_keys IN SHARE MODE"
 ACCOUNT_HELD: Final = "SELECT 1 FROM accounts WHERE account_id = %s FOR UPDATE"
-
-
-class Twins:
-    """Two processes on one database."""
-
-    def __init__(self, url: str, one: Instance, other: Instance) -> None:
-        self.url, self.one, self.other = url, one, other
-
-    async def balances(self, *members: str) -> list[int]:
-        return [(await self.one.balance(member_id)).balance for member_id in members]
-
-
-@pytest.fixture
-async def twins(fresh_url: Callable[[str], Awaitable[str]], authority: Any) -> AsyncIterator[Twins]:
-    url = await fresh_url("ledger_svc")
-    async with instance(url, authority) as one, instance(url, authority) as other:
-        await prepare(one.address, authority, ("m_1", "m_2"))
-        yield Twins(url, one, other)
 
 
 async def test_a_balance_is_decided_under_its_row_lock(twins: Twins) -> None:
@@ -92,29 +61,15 @@ async def test_accounts_are_locked_in_one_order_whatever_the_request(twins: Twin
     async with asyncio.TaskGroup() as group:
         async with holding(twins.url, ACCOUNT_HELD, ids["m_2"]):
             async with holding(twins.url, ACCOUNT_HELD, ids["m_1"]):
-                there = {"from_member_id": "m_1", "to_member_id": "m_2", "points": 10}
-                back = {"from_member_id": "m_2", "to_member_id": "m_1", "points": 10}
-                group.create_task(twins.one.call("CreateTransfer", **there))
-                group.create_task(twins.other.call("CreateTransfer", **back))
+                for process, giver, taker in ((twins.one, "m_1", "m_2"), (twins.other, "m_2", "m_1")):
+                    transfer = process.call("CreateTransfer", from_member_id=giver, to_member_id=taker, points=10)
+                    group.create_task(transfer)
                 # Whoever took the accounts in the order of the request would now wait at one each, ...
                 await waiting(twins.url, 2)
             # ... and here have the one and wait for the other.
             await waiting(twins.url, 2)
     assert await twins.balances("m_1", "m_2") == [100, 100]
-    assert await deadlocks(twins) == 0
-
-
-async def deadlocks(twins: Twins) -> int:
-    """How often PostgreSQL had to break one. A connection tells its figures when it ends."""
-    for process in (twins.one, twins.other):
-        await process.db.close()
-
-    async def ended() -> bool:
-        return not await ask(twins.url, "SELECT 1 FROM pg_stat_activity WHERE usename = 'ledger_runtime'")
-
-    await until(ended)
-    counted = await ask(twins.url, "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
-    return int(counted[0][0])
+    assert await twins.deadlocks() == 0
 
 
 async def test_what_was_acknowledged_survives_a_crash_at_once(twins: Twins) -> None:  # D3
