@@ -150,3 +150,38 @@ async def test_one_bulk_call_in_two_processes_posts_each_item_once(twins: Twins)
         result.replayed = False
     assert list(one) == list(other)
     assert await twins.balances("m_1") == [600]
+
+
+def purchase(member_id: str, key: str) -> list[journal_pb2.PostBatchItem]:
+    event = points_pb2.InsertTransactionDataRequest(member_id=member_id, type="purchase", amount=2.0, event_id="e")
+    return [journal_pb2.PostBatchItem(idempotency_key=key, event=event)]
+
+
+def mispriced_item() -> list[journal_pb2.PostBatchItem]:
+    wrong = points_pb2.RedeemPointsRequest(member_id="m_1", points=80, amount=2.0)
+    return [journal_pb2.PostBatchItem(idempotency_key="k", redeem=wrong)]
+
+
+@pytest.mark.xfail(strict=True, reason="a bulk call that loses a race is refused as a whole")
+@pytest.mark.parametrize(
+    ("sent", "twin", "refusals"),
+    [
+        (items("m_1", 5, 6), items("m_2", 5, 6), ["IDEMPOTENCY_KEY_REUSED"] * 2),
+        (purchase("m_1", "k_1"), purchase("m_2", "k_2"), ["CONFLICT"]),
+        (mispriced_item(), mispriced_item(), ["AMOUNT_MISMATCH"] * 2),
+    ],
+)
+async def test_a_bulk_call_that_loses_a_race_loses_only_the_raced_items(
+    twins: Twins, sent: Any, twin: Any, refusals: list[str]
+) -> None:
+    async with asyncio.TaskGroup() as group:
+        async with holding(twins.url, KEYS_HELD):
+            calls = [
+                group.create_task(process.outcome("PostBatch", items=each))
+                for process, each in ((twins.one, sent), (twins.other, twin))
+            ]
+            await waiting(twins.url, 2)
+    answers = [call.result() for call in calls]
+    assert "INTERNAL" not in answers
+    refused = [result.refusal.reason for answer in answers for result in answer.results if result.refusal.reason]
+    assert refused == refusals
