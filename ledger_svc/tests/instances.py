@@ -86,7 +86,7 @@ class Caller:
 
         async def known() -> Any:
             outcome = await self.outcome(rpc, key, **fields)
-            return None if outcome in {"UNAVAILABLE", "TIMEOUT", "CONFLICT"} else (outcome,)
+            return None if outcome in ("UNAVAILABLE", "TIMEOUT", "CONFLICT") else (outcome,)
 
         return (await until(known, within_s=60))[0]
 
