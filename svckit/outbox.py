@@ -2,23 +2,26 @@
 fulfillment_svc at least once, in the order of each program (design decision 13)."""
 
 import json
+import logging
 from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 from rewards.fulfillment.v1.webhooks_pb2 import Event, PublishEventsRequest
-from sqlalchemy import Column, DateTime, MetaData, Table, Text, Uuid, cast, delete, func, insert, select, text
+from sqlalchemy import Column, DateTime, MetaData, Table, Text, Uuid, cast, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from svckit.clients import invoke
 from svckit.clock import new_id
 from svckit.db import Database, Tx
+from svckit.errors import Reason, Refused
 
 if TYPE_CHECKING:
     from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceAsyncStub
 
 BATCH: Final = 200
+log = logging.getLogger(__name__)
 LEASE: Final = text("now() + interval '10 seconds'")
 
 
@@ -64,10 +67,21 @@ class Outbox:
 
     async def relay(self, db: Database, events: "EventsServiceAsyncStub") -> int:
         """Hands over the oldest events of one program; how many there were. A crash after the hand-over sends them
-        again: the receiver knows an event by its id."""
+        again: the receiver knows an event by its id. Where the receiver refuses a program, for example because it does
+        not know it yet, that program's events wait a minute and the others' go first."""
         batch = await db.transact(self._claim)
         if batch:
-            await invoke(events.PublishEvents, PublishEventsRequest(events=batch))
+            try:
+                await invoke(events.PublishEvents, PublishEventsRequest(events=batch))
+            except Refused as refusal:
+                if refusal.reason in (Reason.UNAVAILABLE, Reason.TIMEOUT):
+                    raise
+                log.warning("events refused", extra={"fields": {"program": batch[0].program_id}})
+                # Leased to nobody, so that not even this relay asks for them.
+                later = {"holder": new_id(), "until": text("now() + interval '1 minute'")}
+                mine = update(self._leases).where(self._leases.c.program_id == batch[0].program_id)
+                await db.transact(lambda tx: tx.execute(mine.values(later)))
+                return len(batch)
             kept = self._events.c
             sent = kept.event_id.in_([UUID(event.event_id) for event in batch])
             done = delete(self._events).where(kept.program_id == batch[0].program_id, sent)

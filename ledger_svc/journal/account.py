@@ -131,7 +131,8 @@ class Account:
         self.check_room(amount)
         entry = self._post(draft, amount)
         for use, lot in parts:
-            self._add(draft, Lot(new_id(), lot.earned_at, lot.expires_at, use.amount, use.amount), debt)
+            part = Lot(new_id(), lot.earned_at, lot.expires_at, use.amount, use.amount, received_at=entry.recorded_at)
+            self._add(draft, part, debt)
             debt -= min(debt, use.amount)
         return entry
 

@@ -6,9 +6,12 @@ not disturb its neighbours; the same key twice in a batch is a replay (G60).
 
 from collections.abc import Callable, Sequence
 from enum import Enum
-from typing import NamedTuple, TypeVar
+from functools import partial
+from typing import Final, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
+from psycopg.errors import UniqueViolation
+from sqlalchemy.exc import DBAPIError
 
 from ledger_svc.journal import load_store, save_store
 from ledger_svc.journal.book import Book, Posted, Posting
@@ -20,6 +23,9 @@ from svckit.errors import Refused
 from svckit.idempotency import Claim, Outcome, State
 
 Response = TypeVar("Response", bound=Message)
+
+# How often a batch may lose a race before it fails, and is halved.
+TWINS_MAX: Final = 3
 
 
 class Item(NamedTuple):
@@ -90,18 +96,33 @@ class Journal:
         except _AllOrNoneError as none:
             return none.results
 
+    async def post_in(self, tx: Tx, program_id: str, posting: Posting) -> Posted:
+        """Posts in the caller's transaction, which holds no account's lock yet. Raises the posting's refusal."""
+        loader = load_store.Loader(await load_store.connection_of(tx), program_id, load_store.ALL_LOTS)
+        book = await loader.load([posting.wants()], [])
+        posted = posting.decide(book)
+        await save_store.save(await load_store.connection_of(tx), book)
+        return posted
+
     async def run(
         self, program_id: str, items: Sequence[Item], mode: Mode = Mode.CONTINUE
     ) -> Sequence[Result | BaseException]:
         """Posts items of one program in one transaction, each with its own outcome. Raises if all of them fail."""
-        try:
-            return await self._db.transact(lambda tx: _post(tx, program_id, items, load_store.LOTS_MAX, mode))
-        except LotsMissing:
-            return await self._db.transact(lambda tx: _post(tx, program_id, items, load_store.ALL_LOTS, mode))
+        lots_max, twins = load_store.LOTS_MAX, TWINS_MAX
+        while True:
+            try:
+                return await self._db.transact(partial(_post, program_id, items, lots_max, mode))
+            except LotsMissing:
+                lots_max = load_store.ALL_LOTS
+            except DBAPIError as error:
+                # A twin of a key or an event, posted by another process, was first: now it is seen.
+                if not isinstance(error.orig, UniqueViolation) or not twins:
+                    raise
+                twins -= 1
 
 
 async def _post(
-    tx: Tx, program_id: str, items: Sequence[Item], lots_max: int, mode: Mode
+    program_id: str, items: Sequence[Item], lots_max: int, mode: Mode, tx: Tx
 ) -> Sequence[Result | BaseException]:
     connection = await load_store.connection_of(tx)
     wants = [item.posting.wants() for item in items]

@@ -162,7 +162,6 @@ def mispriced_item() -> list[journal_pb2.PostBatchItem]:
     return [journal_pb2.PostBatchItem(idempotency_key="k", redeem=wrong)]
 
 
-@pytest.mark.xfail(strict=True, reason="a bulk call that loses a race is refused as a whole")
 @pytest.mark.parametrize(
     ("sent", "twin", "refusals"),
     [
