@@ -3,9 +3,12 @@
 import asyncio
 import contextlib
 import itertools
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, LiteralString, TypeVar
 
@@ -218,20 +221,42 @@ SELECT count(DISTINCT l.pid) FROM pg_locks l JOIN pg_stat_activity a ON a.pid = 
 WHERE NOT l.granted AND a.datname = current_database()"""
 
 
-async def process_of(url: str, backend_type: str) -> int:
-    """The one process of PostgreSQL that is of this type."""
-    return int((await ask(url, "SELECT pid FROM pg_stat_activity WHERE backend_type = %s", backend_type))[0][0])
+async def stopped_walwriter(url: str) -> int:
+    """Stops the process that writes PostgreSQL's log for those who do not wait for it; its id, for the caller to kill.
+
+    It is stopped in its sleep, so it holds no lock that others need.
+    """
+
+    async def asleep() -> int:
+        [(pid, _)] = await ask(url, _WALWRITER)
+        os.kill(pid, signal.SIGSTOP)
+        await until(partial(_stopped, pid))
+        if await ask(url, _WALWRITER) == [(pid, "WalWriterMain")]:
+            return int(pid)
+        os.kill(pid, signal.SIGCONT)
+        return 0
+
+    return await until(asleep)
+
+
+async def _stopped(pid: int) -> bool:
+    with open(f"/proc/{pid}/stat") as state:  # noqa: ASYNC230, PTH123 - no disk is asked
+        return state.read().rpartition(")")[2].split()[0] == "T"
 
 
 async def recovered(url: str, walwriter: int) -> None:
     """Returns when PostgreSQL, of which one process was killed, has come back; `walwriter` is the one from before."""
 
     async def another() -> bool:
-        with contextlib.suppress(psycopg.OperationalError, IndexError):
-            return await process_of(url, "walwriter") != walwriter
+        with contextlib.suppress(psycopg.OperationalError, ValueError):
+            [(pid, _)] = await ask(url, _WALWRITER)
+            return bool(pid != walwriter)
         return False
 
     await until(another)
+
+
+_WALWRITER: LiteralString = "SELECT pid, wait_event FROM pg_stat_activity WHERE backend_type = 'walwriter'"
 
 
 async def until(condition: Callable[[], Awaitable[Found]], within_s: float = 30.0) -> Found:

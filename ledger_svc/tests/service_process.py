@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from devmesh.layout import ROOT
 from devmesh.process import Child, Command, Part, run_once, until_ready
 from devmesh.readiness import reports_serving
 from devmesh.sockets import LOOPBACK, choose_port
+
+ROOT = Path(__file__).parents[2]
 
 
 class ServiceProcess:

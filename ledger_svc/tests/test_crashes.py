@@ -15,7 +15,17 @@ import psycopg
 import pytest
 from rewards.ledger.v1 import journal_pb2, points_pb2
 
-from ledger_svc.tests.instances import Caller, ask, calling, holding, prepare, process_of, recovered, until, waiting
+from ledger_svc.tests.instances import (
+    Caller,
+    ask,
+    calling,
+    holding,
+    prepare,
+    recovered,
+    stopped_walwriter,
+    until,
+    waiting,
+)
 from ledger_svc.tests.service_process import ServiceProcess
 
 TORTURE: Final = bool(os.environ.get("REWARDS_TORTURE"))
@@ -131,12 +141,12 @@ class Crashes:
 
     async def database_mid_batch(self) -> None:
         """As before, with the batch's connection. All others end with it, ours too."""
-        walwriter = await process_of(self.url, "walwriter")
+        walwriter = await self._without_walwriter()
         with contextlib.suppress(psycopg.OperationalError):
             async with holding(self.url, WRITES_HELD):
                 await waiting(self.url, 1)
-                [(pid, *_), *_] = await ask(self.url, WRITING)
-                os.kill(pid, signal.SIGKILL)
+                [(pid,), *_] = await ask(self.url, WRITING)
+                self._kill(pid, walwriter)
                 await recovered(self.url, walwriter)
         await recovered(self.url, walwriter)
 
@@ -148,11 +158,21 @@ class Crashes:
 
     async def database_as_it_writes(self) -> None:
         """As before."""
-        walwriter = await process_of(self.url, "walwriter")
+        walwriter = await self._without_walwriter()
+        # The connection stays open, so its process is there still, even if it has committed meanwhile.
         [(pid,), *_] = await until(lambda: ask(self.url, WRITING))
-        # Connections stay open, so the process is there still, even if it has committed meanwhile.
-        os.kill(pid, signal.SIGKILL)
+        self._kill(pid, walwriter)
         await recovered(self.url, walwriter)
+
+    async def _without_walwriter(self) -> int:
+        """Lets the load go on for a while in which nothing reaches the disk that nobody waits for."""
+        walwriter = await stopped_walwriter(self.url)
+        await self.load.on(CALLERS)
+        return walwriter
+
+    def _kill(self, *pids: int) -> None:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture

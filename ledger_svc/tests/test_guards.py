@@ -9,7 +9,7 @@ import os
 import signal
 from typing import Final
 
-from ledger_svc.tests.instances import Twins, ask, holding, process_of, recovered, waiting
+from ledger_svc.tests.instances import Twins, ask, holding, recovered, stopped_walwriter, waiting
 
 WRITES_HELD: Final = "LOCK TABLE entries, idempotency_keys IN SHARE MODE"
 KEYS_HELD: Final = "LOCK TABLE idempotency_keys IN SHARE MODE"
@@ -75,8 +75,7 @@ async def test_accounts_are_locked_in_one_order_whatever_the_request(twins: Twin
 async def test_what_was_acknowledged_survives_a_crash_at_once(twins: Twins) -> None:  # D3
     await twins.one.call("CreateCredit", member_id="m_1", points=100)
     # The process that would write the log later, for those who did not wait for it, gets no chance to.
-    walwriter = await process_of(twins.url, "walwriter")
-    os.kill(walwriter, signal.SIGSTOP)
+    walwriter = await stopped_walwriter(twins.url)
     try:
         for points in (1, 2, 3):
             await twins.one.call("RedeemPoints", str(points), member_id="m_1", points=points)
