@@ -117,8 +117,8 @@ class Account:
         return entry
 
     def check_room(self, amount: int) -> None:
-        """Raises AMOUNT_OUT_OF_RANGE if the balance would be over 2^53."""
-        if self.posted + amount > MAX_AMOUNT:
+        """Raises AMOUNT_OUT_OF_RANGE if the balance would be over 2^53, or a debt would."""
+        if abs(self.posted + amount) > MAX_AMOUNT:
             raise Refused(Reason.AMOUNT_OUT_OF_RANGE, "The balance would be over the allowed range.")
 
     def unlapsed(self, lot_id: UUID, original: int) -> int:
