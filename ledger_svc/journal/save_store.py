@@ -34,7 +34,7 @@ FROM unnest(%b::bigint[], %b::uuid[], %b::bigint[], %b::bigint[]) AS w (account_
 WHERE l.program_id = %b AND l.account_id = w.account_id AND l.lot_id = w.lot_id"""
 SAVE_USES: Final = """
 INSERT INTO lot_uses (program_id, transaction_id, position, lot_id, amount)
-SELECT %b, * FROM unnest(%b::uuid[], %b::smallint[], %b::uuid[], %b::bigint[])"""
+SELECT %b, * FROM unnest(%b::uuid[], %b::bigint[], %b::uuid[], %b::bigint[])"""
 SAVE_REVERSALS: Final = """
 INSERT INTO reversals (program_id, transaction_id, amount, reversed)
 SELECT %b, w.transaction_id, w.amount, w.reversed
