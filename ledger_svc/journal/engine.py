@@ -4,8 +4,9 @@ Load, decide, write, commit is one transaction a batch. An item's refusal is a r
 not disturb its neighbours; the same key twice in a batch is a replay (G60).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
+from functools import partial
 from typing import NamedTuple, TypeVar
 
 from google.protobuf.message import Message
@@ -13,7 +14,9 @@ from google.protobuf.message import Message
 from ledger_svc.journal import load_store, save_store
 from ledger_svc.journal.book import Book, Posted, Posting
 from ledger_svc.journal.coalescer import DEFAULTS, Coalescer, Limits
-from ledger_svc.journal.values import LotsMissing
+from ledger_svc.journal.driver import connection_of
+from ledger_svc.journal.load_store import AccountsMissing
+from ledger_svc.journal.values import Key, LotsMissing
 from svckit import idempotency
 from svckit.db import Database, Tx
 from svckit.errors import Refused
@@ -94,19 +97,32 @@ class Journal:
         self, program_id: str, items: Sequence[Item], mode: Mode = Mode.CONTINUE
     ) -> Sequence[Result | BaseException]:
         """Posts items of one program in one transaction, each with its own outcome. Raises if all of them fail."""
-        try:
-            return await self._db.transact(lambda tx: _post(tx, program_id, items, load_store.LOTS_MAX, mode))
-        except LotsMissing:
-            return await self._db.transact(lambda tx: _post(tx, program_id, items, load_store.ALL_LOTS, mode))
+        lots_max = load_store.LOTS_MAX
+        while True:
+            batch = Batch(program_id, items, mode, lots_max)
+            try:
+                return await self._db.transact(partial(_post, batch))
+            except LotsMissing:
+                lots_max = load_store.ALL_LOTS
+            except AccountsMissing as missing:
+                await self._db.transact(partial(_create, program_id, missing.keys))
 
 
-async def _post(
-    tx: Tx, program_id: str, items: Sequence[Item], lots_max: int, mode: Mode
-) -> Sequence[Result | BaseException]:
-    connection = await load_store.connection_of(tx)
+class Batch(NamedTuple):
+    """Items of one program, as `Journal.run` has them. `lots_max` bounds the lots that are loaded of each account."""
+
+    program_id: str
+    items: Sequence[Item]
+    mode: Mode
+    lots_max: int
+
+
+async def _post(batch: Batch, tx: Tx) -> Sequence[Result | BaseException]:
+    connection, items, mode = await connection_of(tx), batch.items, batch.mode
     wants = [item.posting.wants() for item in items]
     keys = {(item.claim.operation, item.claim.key) for item in items if item.claim is not None}
-    book = await load_store.Loader(connection, program_id, lots_max).load(wants, keys)
+    book = Book(batch.program_id)
+    await load_store.load(connection, book, wants, keys, batch.lots_max)
     results: list[Result | BaseException] = []
     for item in items:
         stopped = mode is Mode.STOP_ON_ERROR and bool(results) and _failed(results[-1], items[len(results) - 1])
@@ -116,6 +132,10 @@ async def _post(
         raise _AllOrNoneError(failed)
     await save_store.save(connection, book)
     return results
+
+
+async def _create(program_id: str, keys: Collection[Key], tx: Tx) -> None:
+    await load_store.create(await connection_of(tx), program_id, keys)
 
 
 def _failed(result: Result | BaseException, item: Item) -> bool:
