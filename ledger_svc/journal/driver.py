@@ -1,10 +1,12 @@
 """The driver's own connection under a transaction: its pipeline sends several statements in one round trip."""
 
+from collections.abc import Sequence
 from typing import Any, LiteralString
 
-from psycopg import AsyncConnection, AsyncCursor
+from psycopg import AsyncConnection, AsyncCursor, OperationalError
 
 from svckit.db import Tx
+from svckit.errors import Reason, Refused
 
 Row = tuple[Any, ...]
 
@@ -15,6 +17,21 @@ async def connection_of(tx: Tx) -> AsyncConnection[Any]:
     if not isinstance(driver, AsyncConnection):
         raise TypeError("the engine's driver is psycopg's async one")
     return driver
+
+
+async def commit_with(connection: AsyncConnection[Any], statement: LiteralString, parameters: Sequence[object]) -> None:
+    """Sends the last statement of a transaction and its commit in one round trip; nothing is left to commit then.
+
+    Raises UNAVAILABLE where it is unknown whether it took effect.
+    """
+    try:
+        async with connection.pipeline():
+            await connection.execute(statement, parameters, prepare=True)
+            await connection.commit()
+    except OperationalError as error:
+        if connection.closed:
+            raise Refused(Reason.UNAVAILABLE, "The database did not confirm the write.", retry_after_s=1) from error
+        raise
 
 
 class Reader:

@@ -8,10 +8,9 @@ from psycopg import AsyncConnection
 
 from ledger_svc.journal.account import Account
 from ledger_svc.journal.book import Book, Told
+from ledger_svc.journal.driver import Row, commit_with
 from ledger_svc.journal.values import Use
 from svckit.clock import new_id
-
-Row = tuple[Any, ...]
 
 SAVE_ACCOUNTS: Final = """
 UPDATE accounts a SET posted = w.posted, held = w.held, version = w.version, last_at = w.last_at
@@ -59,7 +58,7 @@ SELECT %b, * FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::timestamptz[], 
 
 
 async def save(connection: AsyncConnection[Any], book: Book) -> None:
-    """Writes what the batch made true, in one round trip. Raises what the database refuses, as a whole."""
+    """Writes what the batch made true and commits it, in one round trip. Raises what the database refuses."""
     program_id, touched = book.program_id, [a for a in book.accounts.values() if a.changes.any]
     entries = [(a.account_id, *entry) for a in touched for entry in a.changes.entries]
     lots = [(a.account_id, lot) for a in touched for lot in a.changes.lots.values() if lot not in a.changes.new_lots]
@@ -105,10 +104,10 @@ class Writer:
             self._parameters += (*columns, program_id) if last else (program_id, *columns)
 
     async def send(self, connection: AsyncConnection[Any]) -> None:
-        """Sends what there is."""
+        """Sends what there is, and commits it."""
         if self._parts:
             steps = ", ".join(f"step{place} AS ({part})" for place, part in enumerate(self._parts))
-            await connection.execute(f"WITH {steps} SELECT 1", self._parameters, prepare=True)
+            await commit_with(connection, f"WITH {steps} SELECT 1", self._parameters)
 
 
 def _all_uses(book: Book, touched: Sequence[Account]) -> dict[UUID, list[Use]]:
