@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from ledger_svc.journal import load_store, save_store
 from ledger_svc.journal.book import Book, Posted, Posting
 from ledger_svc.journal.coalescer import DEFAULTS, Coalescer, Limits
-from ledger_svc.journal.driver import connection_of
+from ledger_svc.journal.driver_store import connection_of
 from ledger_svc.journal.load_store import AccountsMissing
 from ledger_svc.journal.values import Key, LotsMissing
 from svckit import idempotency

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection
 from ledger_svc.journal import named_store
 from ledger_svc.journal.account import Account
 from ledger_svc.journal.book import Book, KeyName, Wants
-from ledger_svc.journal.driver import Reader
+from ledger_svc.journal.driver_store import Reader
 from ledger_svc.journal.values import Key, Lot, Owner
 from svckit.idempotency import Outcome, State
 

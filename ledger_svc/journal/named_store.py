@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 
 from ledger_svc.journal.account import Account
 from ledger_svc.journal.book import Book, Hold, HoldState, Original, Wants
-from ledger_svc.journal.driver import Reader, Row
+from ledger_svc.journal.driver_store import Reader, Row
 from ledger_svc.journal.values import Category, Entry, Key, Kind, Lot, Owner, Use, split
 
 ENTRIES: Final = """

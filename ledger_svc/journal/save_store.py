@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 
 from ledger_svc.journal.account import Account
 from ledger_svc.journal.book import Book, Told
-from ledger_svc.journal.driver import Row, commit_with
+from ledger_svc.journal.driver_store import Row, commit_with
 from ledger_svc.journal.values import Use
 from svckit.clock import new_id
 
