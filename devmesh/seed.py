@@ -82,6 +82,7 @@ async def _program(operator: _Door, program_id: str, name: str, zone: str, plan_
         currency="USD",
         asset="PTS",
         points_per_unit=80,
+        policy=programs_pb2.Policy(transfer_max_points=10_000, adjust_alone_max_points=1_000),
     )
     programs = programs_pb2_grpc.ProgramsServiceStub(operator.channel)
     await operator.call(programs.PutProgram, programs_pb2.PutProgramRequest(program=program))

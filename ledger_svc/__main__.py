@@ -7,6 +7,8 @@ from pathlib import Path
 from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceStub
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 from rewards.ledger.v1 import (
+    adjustments_pb2,
+    adjustments_pb2_grpc,
     directory_pb2,
     directory_pb2_grpc,
     earning_pb2,
@@ -17,10 +19,13 @@ from rewards.ledger.v1 import (
     journal_pb2_grpc,
     movements_pb2,
     movements_pb2_grpc,
+    outcomes_pb2,
+    outcomes_pb2_grpc,
     points_pb2,
     points_pb2_grpc,
 )
 
+from ledger_svc.adjustments.servicer import AdjustmentsServicer
 from ledger_svc.earning.servicer import EarningRulesServicer
 from ledger_svc.journal.coalescer import DEFAULTS, Limits
 from ledger_svc.journal.directory import MemberDirectoryServicer
@@ -28,6 +33,7 @@ from ledger_svc.journal.engine import Journal
 from ledger_svc.journal.funding import FundingServicer
 from ledger_svc.journal.holds import JournalServicer
 from ledger_svc.journal.movements import MovementsServicer
+from ledger_svc.journal.outcomes import OutcomesServicer
 from ledger_svc.journal.sweeps import Sweeper
 from ledger_svc.servicer import PointsServicer
 from ledger_svc.tables import keys, outbox, programs
@@ -59,6 +65,16 @@ def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Serve
             movements_pb2.DESCRIPTOR.services_by_name["MovementsService"],
             movements_pb2_grpc.add_MovementsServiceServicer_to_server,
             MovementsServicer(*parts),
+        ),
+        Served(
+            adjustments_pb2.DESCRIPTOR.services_by_name["AdjustmentsService"],
+            adjustments_pb2_grpc.add_AdjustmentsServiceServicer_to_server,
+            AdjustmentsServicer(*parts),
+        ),
+        Served(
+            outcomes_pb2.DESCRIPTOR.services_by_name["OutcomesService"],
+            outcomes_pb2_grpc.add_OutcomesServiceServicer_to_server,
+            OutcomesServicer(*parts),
         ),
         Served(
             funding_pb2.DESCRIPTOR.services_by_name["FundingService"],

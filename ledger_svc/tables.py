@@ -90,6 +90,7 @@ lots = Table(
     Column("lot_id", Uuid, primary_key=True, comment="the transaction that brought the points"),
     _at("earned_at"),
     _at("expires_at", nullable=True),
+    Column("received_at", DateTime(timezone=True), comment="when a transfer brought it; null if earned here"),
     Column("original", BigInteger, nullable=False),
     Column("remaining", BigInteger, nullable=False, comment="less what holds have taken out"),
     Column("lapsed", BigInteger, nullable=False, server_default=text("0"), comment="what ran out"),
@@ -155,6 +156,34 @@ holds = Table(
 # What was held as of an instant: what is active still, and what has ended since.
 Index("holds_of_account", holds.c.program_id, holds.c.account_id, holds.c.ended_at)
 Index("holds_due", holds.c.program_id, holds.c.expires_at, postgresql_where=text("state = 1"))
+
+adjustments = Table(
+    "adjustments",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("adjustment_id", Uuid, primary_key=True, comment="and its transaction's"),
+    Column("member_id", Text, nullable=False),
+    Column("asset", Text, nullable=False),
+    Column("points", BigInteger, nullable=False),
+    Column("reason_code", Text, nullable=False),
+    Column("ticket", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    _at("effective_at", nullable=True),
+    _at("expires_at", nullable=True),
+    Column("alone_max", BigInteger, nullable=False, comment="the program's limit when it was asked for"),
+    Column("state", SmallInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    _at("created_at"),
+    Column("decided_by", Text, nullable=False, comment="empty while pending, and where nobody had to"),
+    _at("decided_at", nullable=True),
+    CheckConstraint("state IN (1, 2, 3)", name="adjustments_state_known"),
+    CheckConstraint("(state = 1) = (decided_at IS NULL)", name="adjustments_decided_at_a_time"),
+    CheckConstraint(
+        "state <> 2 OR abs(points) <= alone_max OR decided_by NOT IN ('', created_by)",
+        name="adjustments_over_the_limit_by_two",
+    ),
+)
+Index("adjustments_newest", adjustments.c.program_id, adjustments.c.created_at)
 
 rules = Table(
     "rules",

@@ -57,7 +57,7 @@ class Chain(grpc.aio.ServerInterceptor):
 
         attributes = {"rpc.system": "grpc", "rpc.service": method.service, "rpc.method": method.name}
 
-        async def stages(ours: Call, request: Message, context: Context) -> Message:
+        async def stages(ours: Call, request: Message, context: Context) -> Any:
             async with asyncio.timeout(self._timeout_s(ours, context)):
                 ours.principal = admission.principal(context.auth_context(), ours.metadata)
                 admission.check(method, ours.principal)
@@ -66,13 +66,12 @@ class Chain(grpc.aio.ServerInterceptor):
                 keys = [str(v) for k, v in context.invocation_metadata() or () if k == admission.KEY_HEADER]
                 ours.idempotency_key = admission.key(method, keys)
                 call.enter(ours)
-                response: Message = await behaviour(request, context)
-                return response
+                return await behaviour(request, context)
 
         async def answer(request: Message, context: Context) -> Any:
             started = time.perf_counter()
             refusal: Refused | None = None
-            response: Message | None = None
+            response = None
             ours = Call(method, metadata={k: v for k, v in context.invocation_metadata() or () if isinstance(v, str)})
             parent = telemetry.propagator.extract(ours.metadata)
             self._in_flight += 1
@@ -115,15 +114,9 @@ def _observe(ours: Call, span: trace.Span, duration_s: float) -> None:
     if spec(Reason.Value(ours.reason)).http_status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
         span.set_status(trace.StatusCode.ERROR)
     telemetry.refusals.labels(method.name, ours.reason).inc()
-    fields = {
-        "rpc": method.path,
-        "code": code.name,
-        "reason": ours.reason,
-        "duration_ms": round(duration_s * 1000, 2),
-        "program_id": ours.principal.program_id,
-        "caller": ours.principal.name,
-    }
-    log.info("refused", extra={"fields": fields})
+    told = {"rpc": method.path, "code": code.name, "reason": ours.reason, "duration_ms": round(duration_s * 1000, 2)}
+    caller = {"program_id": ours.principal.program_id, "caller": ours.principal.name}
+    log.info("refused", extra={"fields": told | caller})
 
 
 def _refusal(ours: Call, error: Exception) -> Refused:

@@ -38,6 +38,6 @@ def headers(principal: Principal, key: str | None = None) -> tuple[tuple[str, st
     return (*fields, *((("idempotency-key", key),) if key is not None else ()))
 
 
-def partner(program_id: str, *scopes: str) -> Principal:
+def partner(program_id: str, *scopes: str, name: str = "test-credential") -> Principal:
     """A partner's credential of a program."""
-    return Principal(Kind.PARTNER, "test-credential", program_id, frozenset(scopes))
+    return Principal(Kind.PARTNER, name, program_id, frozenset(scopes))

@@ -117,8 +117,8 @@ class Account:
         return entry
 
     def check_room(self, amount: int) -> None:
-        """Raises AMOUNT_OUT_OF_RANGE if the balance would be over 2^53."""
-        if self.posted + amount > MAX_AMOUNT:
+        """Raises AMOUNT_OUT_OF_RANGE if the balance would be over 2^53, or a debt would."""
+        if abs(self.posted + amount) > MAX_AMOUNT:
             raise Refused(Reason.AMOUNT_OUT_OF_RANGE, "The balance would be over the allowed range.")
 
     def unlapsed(self, lot_id: UUID, original: int) -> int:
@@ -131,7 +131,8 @@ class Account:
         self.check_room(amount)
         entry = self._post(draft, amount)
         for use, lot in parts:
-            self._add(draft, Lot(new_id(), lot.earned_at, lot.expires_at, use.amount, use.amount), debt)
+            part = Lot(new_id(), lot.earned_at, lot.expires_at, use.amount, use.amount, received_at=entry.recorded_at)
+            self._add(draft, part, debt)
             debt -= min(debt, use.amount)
         return entry
 

@@ -42,7 +42,7 @@ class Coalescer(Generic[Item, Result]):
         self._run = run
         self._limits = limits
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None] | None] = set()
 
     @property
     def idle(self) -> bool:
@@ -59,12 +59,17 @@ class Coalescer(Generic[Item, Result]):
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
         if len(self._running) < self._limits.in_flight_max:
-            task = asyncio.create_task(self._drain())
-            self._running.add(task)
-            task.add_done_callback(self._running.discard)
+            self._running.add(asyncio.create_task(self._drain()))
         return await future
 
     async def _drain(self) -> None:
+        try:
+            await self._drain_all()
+        finally:
+            # At once: an item that comes before a callback ran would wait for a lane that has ended.
+            self._running.discard(asyncio.current_task())
+
+    async def _drain_all(self) -> None:
         while batch := await self._next():
             results = await self._halving([item for item, _ in batch])
             for (_, future), result in zip(batch, results, strict=True):
@@ -92,21 +97,14 @@ class Coalescer(Generic[Item, Result]):
             seen = len(self._waiting)
             await asyncio.sleep(0)
 
-    async def _again(self, items: Sequence[Item]) -> Result | BaseException:
-        # It may just have lost a race against a twin of another process, whom it sees now.
-        try:
-            return (await self._run(items))[0]
-        except Exception as error:  # noqa: BLE001 - its caller gets it
-            return error
-
     async def _halving(self, items: Sequence[Item]) -> Sequence[Result | BaseException]:
         try:
             return await self._run(items)
         except Refused as refusal:
             # The database is down or too busy: smaller batches would only ask it more often.
             return [refusal] * len(items)
-        except Exception:  # noqa: BLE001 - each caller gets what is wrong with its own item
+        except Exception as error:  # noqa: BLE001 - each caller gets what is wrong with its own item
             if len(items) == 1:
-                return [await self._again(items)]
+                return [error]
             middle = len(items) // 2
             return [*await self._halving(items[:middle]), *await self._halving(items[middle:])]

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from typing import Any, LiteralString
 
 from psycopg import AsyncConnection, AsyncCursor, OperationalError
+from psycopg.errors import UniqueViolation
+from sqlalchemy.exc import DBAPIError
 
 from svckit.db import Tx
 from svckit.errors import Reason, Refused
@@ -17,6 +19,11 @@ async def connection_of(tx: Tx) -> AsyncConnection[Any]:
     if not isinstance(driver, AsyncConnection):
         raise TypeError("the engine's driver is psycopg's async one")
     return driver
+
+
+def is_duplicate(error: Exception) -> bool:
+    """True if a transaction failed because a row was there already."""
+    return isinstance(error, DBAPIError) and isinstance(error.orig, UniqueViolation)
 
 
 async def commit_with(connection: AsyncConnection[Any], statement: LiteralString, parameters: Sequence[object]) -> None:

@@ -7,14 +7,14 @@ not disturb its neighbours; the same key twice in a batch is a replay (G60).
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
 
 from ledger_svc.journal import load_store, save_store
 from ledger_svc.journal.book import Book, Posted, Posting
 from ledger_svc.journal.coalescer import DEFAULTS, Coalescer, Limits
-from ledger_svc.journal.driver_store import connection_of
+from ledger_svc.journal.driver_store import connection_of, is_duplicate
 from ledger_svc.journal.load_store import AccountsMissing
 from ledger_svc.journal.values import Key, LotsMissing
 from svckit import idempotency
@@ -23,6 +23,9 @@ from svckit.errors import Refused
 from svckit.idempotency import Claim, Outcome, State
 
 Response = TypeVar("Response", bound=Message)
+
+# How often a batch may lose a race before it fails, and is halved.
+TWINS_MAX: Final = 3
 
 
 class Item(NamedTuple):
@@ -93,36 +96,46 @@ class Journal:
         except _AllOrNoneError as none:
             return none.results
 
+    async def post_in(self, tx: Tx, program_id: str, posting: Posting) -> Posted:
+        """Posts in the caller's transaction, which holds no account's lock yet. Raises the posting's refusal."""
+        connection, wants, book = await connection_of(tx), [posting.wants()], Book(program_id)
+        try:
+            await load_store.load(connection, book, wants, set(), load_store.ALL_LOTS)
+        except AccountsMissing as missing:
+            await load_store.create(connection, program_id, missing.keys)
+            book = Book(program_id)
+            await load_store.load(connection, book, wants, set(), load_store.ALL_LOTS)
+        posted = posting.decide(book)
+        await save_store.save(connection, book)
+        return posted
+
     async def run(
         self, program_id: str, items: Sequence[Item], mode: Mode = Mode.CONTINUE
     ) -> Sequence[Result | BaseException]:
         """Posts items of one program in one transaction, each with its own outcome. Raises if all of them fail."""
-        lots_max = load_store.LOTS_MAX
+        lots_max, twins = load_store.LOTS_MAX, TWINS_MAX
         while True:
-            batch = Batch(program_id, items, mode, lots_max)
             try:
-                return await self._db.transact(partial(_post, batch))
+                return await self._db.transact(partial(_post, program_id, items, lots_max, mode))
             except LotsMissing:
                 lots_max = load_store.ALL_LOTS
             except AccountsMissing as missing:
                 await self._db.transact(partial(_create, program_id, missing.keys))
+            except Exception as error:
+                # A twin of a key or an event, posted by another process, was first: now it is seen.
+                if not is_duplicate(error) or not twins:
+                    raise
+                twins -= 1
 
 
-class Batch(NamedTuple):
-    """Items of one program, as `Journal.run` has them. `lots_max` bounds the lots that are loaded of each account."""
-
-    program_id: str
-    items: Sequence[Item]
-    mode: Mode
-    lots_max: int
-
-
-async def _post(batch: Batch, tx: Tx) -> Sequence[Result | BaseException]:
-    connection, items, mode = await connection_of(tx), batch.items, batch.mode
+async def _post(
+    program_id: str, items: Sequence[Item], lots_max: int, mode: Mode, tx: Tx
+) -> Sequence[Result | BaseException]:
+    connection = await connection_of(tx)
     wants = [item.posting.wants() for item in items]
     keys = {(item.claim.operation, item.claim.key) for item in items if item.claim is not None}
-    book = Book(batch.program_id)
-    await load_store.load(connection, book, wants, keys, batch.lots_max)
+    book = Book(program_id)
+    await load_store.load(connection, book, wants, keys, lots_max)
     results: list[Result | BaseException] = []
     for item in items:
         stopped = mode is Mode.STOP_ON_ERROR and bool(results) and _failed(results[-1], items[len(results) - 1])
@@ -130,7 +143,7 @@ async def _post(batch: Batch, tx: Tx) -> Sequence[Result | BaseException]:
     if mode is Mode.ATOMIC and any(map(_failed, results, items)):
         failed = [result if _failed(result, item) else Skipped() for result, item in zip(results, items, strict=True)]
         raise _AllOrNoneError(failed)
-    await save_store.save(connection, book)
+    await save_store.save(connection, book, commits=True)
     return results
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from ledger_svc.journal.book import Book, Event, Posted, Posting, Wants
 from ledger_svc.journal.values import Category, Draft, Key, Kind
@@ -109,6 +110,35 @@ class Transfer:
         book.tell("points.transferred", source, entry, self.amount)
         book.tell("points.received", target, received, self.amount)
         return Posted.of(source, entry, self.amount)
+
+
+@dataclass(frozen=True, slots=True)
+class Adjust:
+    """A correction by a person, up or down, never by more than is available (G19). Its entry has `transaction_id`."""
+
+    key: Key
+    at: datetime
+    transaction_id: UUID
+    amount: int
+    reason: str
+    effective_at: datetime | None = None
+    expires_at: datetime | None = None
+
+    def wants(self) -> Wants:
+        """The account."""
+        return Wants((self.key,))
+
+    def decide(self, book: Book) -> Posted:
+        """Posts, whatever the member's status. Raises MEMBER_NOT_FOUND, INSUFFICIENT_POINTS, AMOUNT_OUT_OF_RANGE."""
+        book.standing(self.key)
+        account = book.account(self.key, self.at)
+        draft = Draft(self.transaction_id, Kind.ADJUST, Category.ADJUST, self.at, self.effective_at, reason=self.reason)
+        if self.amount > 0:
+            entry = account.credit(draft, self.amount, self.expires_at)
+        else:
+            entry = account.debit(draft, -self.amount)
+        book.tell("points.adjusted", account, entry, abs(self.amount))
+        return Posted.of(account, entry, self.amount)
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,9 +69,11 @@ def earned(posted: Posted, given: list[Award]) -> points_pb2.InsertTransactionDa
 
 
 def reversed_transaction(posted: Posted) -> movements_pb2.ReverseTransactionResponse:
-    """A clawback's answer."""
+    """A clawback's answer. Where nothing was left to take, nothing was posted that could have a name."""
     return movements_pb2.ReverseTransactionResponse(
-        reversal_id=str(posted.transaction_id), points_reversed=posted.amount, balance=posted.balance
+        reversal_id=str(posted.transaction_id) if posted.amount else "",
+        points_reversed=posted.amount,
+        balance=posted.balance,
     )
 
 

@@ -23,10 +23,10 @@ INSERT INTO entries (program_id, account_id, transaction_id, kind, category, amo
 SELECT %b, * FROM unnest(%b::bigint[], %b::uuid[], %b::smallint[], %b::smallint[], %b::bigint[], %b::bigint[],
     %b::bigint[], %b::timestamptz[], %b::timestamptz[], %b::uuid[], %b::text[])"""
 SAVE_NEW_LOTS: Final = """
-INSERT INTO lots (program_id, account_id, lot_id, earned_at, expires_at, original, remaining, open)
+INSERT INTO lots (program_id, account_id, lot_id, earned_at, expires_at, original, remaining, received_at, open)
 SELECT %b, w.*, w.remaining > 0
-FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::bigint[])
-    AS w (account_id, lot_id, earned_at, expires_at, original, remaining)"""
+FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::bigint[],
+    %b::timestamptz[]) AS w (account_id, lot_id, earned_at, expires_at, original, remaining, received_at)"""
 SAVE_LOTS: Final = """
 UPDATE lots l SET remaining = w.remaining, lapsed = w.lapsed, open = w.remaining > 0
 FROM unnest(%b::bigint[], %b::uuid[], %b::bigint[], %b::bigint[]) AS w (account_id, lot_id, remaining, lapsed)
@@ -57,8 +57,11 @@ INSERT INTO outbox (program_id, event_id, type, member_id, created_at, data)
 SELECT %b, * FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::timestamptz[], %b::text[])"""
 
 
-async def save(connection: AsyncConnection[Any], book: Book) -> None:
-    """Writes what the batch made true and commits it, in one round trip. Raises what the database refuses."""
+async def save(connection: AsyncConnection[Any], book: Book, *, commits: bool = False) -> None:
+    """Writes what the batch made true, in one round trip, with the commit where it `commits`.
+
+    Raises what the database refuses, as a whole.
+    """
     program_id, touched = book.program_id, [a for a in book.accounts.values() if a.changes.any]
     entries = [(a.account_id, *entry) for a in touched for entry in a.changes.entries]
     lots = [(a.account_id, lot) for a in touched for lot in a.changes.lots.values() if lot not in a.changes.new_lots]
@@ -70,7 +73,7 @@ async def save(connection: AsyncConnection[Any], book: Book) -> None:
     states = [(a.account_id, a.posted, a.held, a.version, a.last_at) for a in touched]
     writer.write(SAVE_ACCOUNTS, states, program_id, last=True)
     writer.write(SAVE_ENTRIES, entries, program_id)
-    born = [(i, x.lot_id, x.earned_at, x.expires_at, x.original, x.remaining) for i, x in new_lots]
+    born = [(i, x.lot_id, x.earned_at, x.expires_at, x.original, x.remaining, x.received_at) for i, x in new_lots]
     writer.write(SAVE_NEW_LOTS, born, program_id)
     writer.write(SAVE_LOTS, [(i, lot.lot_id, lot.remaining, lot.lapsed) for i, lot in lots], program_id, last=True)
     writer.write(SAVE_USES, uses, program_id)
@@ -83,7 +86,7 @@ async def save(connection: AsyncConnection[Any], book: Book) -> None:
     kept = [(*name, o.fingerprint, o.state, o.body) for name, o in book.new_keys.items()]
     writer.write(SAVE_KEYS, kept, program_id)
     writer.write(SAVE_OUTBOX, [_told(told) for told in book.told], program_id)
-    await writer.send(connection)
+    await writer.send(connection, commits=commits)
 
 
 class Writer:
@@ -103,11 +106,15 @@ class Writer:
             self._parts.append(statement)
             self._parameters += (*columns, program_id) if last else (program_id, *columns)
 
-    async def send(self, connection: AsyncConnection[Any]) -> None:
-        """Sends what there is, and commits it."""
-        if self._parts:
-            steps = ", ".join(f"step{place} AS ({part})" for place, part in enumerate(self._parts))
+    async def send(self, connection: AsyncConnection[Any], *, commits: bool) -> None:
+        """Sends what there is."""
+        if not self._parts:
+            return
+        steps = ", ".join(f"step{place} AS ({part})" for place, part in enumerate(self._parts))
+        if commits:
             await commit_with(connection, f"WITH {steps} SELECT 1", self._parameters)
+        else:
+            await connection.execute(f"WITH {steps} SELECT 1", self._parameters, prepare=True)
 
 
 def _all_uses(book: Book, touched: Sequence[Account]) -> dict[UUID, list[Use]]:

@@ -3,14 +3,12 @@
 from typing import Any
 from uuid import UUID
 
-from google.rpc.status_pb2 import Status
 from rewards.ledger.v1 import points_pb2 as pb
 
 from ledger_svc.journal import requests, store, wire
 from ledger_svc.parts import Rpcs
 from svckit import call
 from svckit.db import Tx
-from svckit.errors import Reason, from_status
 from svckit.idempotency import Claim, State
 
 
@@ -42,7 +40,9 @@ class RedemptionRpcs(Rpcs):
             if kept is None:
                 return pb.GetRedemptionResponse(status=pb.GetRedemptionResponse.NOT_SEEN)
             if kept.state is State.REFUSED:
-                return _refused(Status.FromString(kept.body))
+                return pb.GetRedemptionResponse(
+                    status=pb.GetRedemptionResponse.REFUSED, refusal=wire.refusal(kept.body)
+                )
             done = pb.RedeemPointsResponse.FromString(kept.body)
             return await self._redemption(tx, program_id, UUID(done.transaction_id))
 
@@ -55,11 +55,3 @@ class RedemptionRpcs(Rpcs):
         reversed_points = await store.reversed_so_far(tx, program_id, transaction_id)
         redemption = wire.redemption(entry, member_id, reversed_points)
         return pb.GetRedemptionResponse(status=pb.GetRedemptionResponse.DONE, redemption=redemption)
-
-
-def _refused(status: Status) -> pb.GetRedemptionResponse:
-    refusal = from_status(status)
-    return pb.GetRedemptionResponse(
-        status=pb.GetRedemptionResponse.REFUSED,
-        refusal=pb.Refusal(error_code=refusal.reason, reason=Reason.Name(refusal.reason), message=refusal.message),
-    )

@@ -23,10 +23,11 @@ class Reverse:
         return Wants(transactions=(self.transaction_id,))
 
     def decide(self, book: Book) -> Posted:
-        """Restores lots. Raises TRANSACTION_NOT_FOUND and what `rules.reversal_amount` does."""
+        """Restores lots. Raises TRANSACTION_NOT_FOUND, AMOUNT_OUT_OF_RANGE and what `rules.reversal_amount` does."""
         original = book.original(self.transaction_id)
         amount = rules.reversal_amount(original.entry, original.reversed, self.amount)
         account = book.account(original.key, self.at)
+        account.check_room(amount)
         draft = Draft(new_id(), Kind.REVERSE, Category.REDEEM, self.at, reverses=self.transaction_id)
         entry, expired = account.reverse(draft, original.left, amount)
         original.left = rules.after_reversal(original.left, amount)
@@ -53,13 +54,14 @@ class ClawBack:
         return Wants(transactions=(self.transaction_id,))
 
     def decide(self, book: Book) -> Posted:
-        """Debits, below zero if it must. Raises TRANSACTION_NOT_FOUND and what `rules.reversal_amount` does."""
+        """Debits, below zero if it must. Raises as Reverse does."""
         original = book.original(self.transaction_id)
         amount = rules.reversal_amount(original.entry, original.reversed, self.amount, Kind.EARN)
         account = book.account(original.key, self.at)
         taken = min(amount, account.unlapsed(self.transaction_id, original.entry.amount) + original.moved)
         if self.write_off:
             taken = min(taken, max(0, account.posted - account.held))
+        account.check_room(-taken)
         original.reversed += amount
         original.moved -= taken
         book.reversals.append((original, amount))

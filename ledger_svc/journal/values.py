@@ -64,6 +64,7 @@ class Lot:
     """Points that came in together. `expires_at` is exclusive; None is never.
 
     `remaining` is what nobody has drawn or frozen, `lapsed` what ran out; nothing else of a lot ever changes.
+    `received_at` is when a transfer brought them; None where they were earned on this account.
     """
 
     lot_id: UUID
@@ -72,6 +73,7 @@ class Lot:
     original: int
     remaining: int
     lapsed: int = 0
+    received_at: datetime | None = None
 
     def expired(self, at: datetime) -> bool:
         """True if its points have run out at `at` (G3)."""

@@ -5,10 +5,11 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc.status_pb2 import Status
 from rewards.ledger.v1 import journal_pb2, points_pb2
 
 from ledger_svc.journal.values import Entry, Key, Owner
-from svckit.errors import invalid
+from svckit.errors import Reason, from_status, invalid
 from svckit.programs import Program
 
 _OLDEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -97,6 +98,12 @@ def redemption(entry: Entry, member_id: str, points_reversed: int) -> points_pb2
         points_reversed=points_reversed,
         recorded_at=timestamp(entry.recorded_at),
     )
+
+
+def refusal(body: bytes) -> points_pb2.Refusal:
+    """A refusal as a key keeps it."""
+    kept = from_status(Status.FromString(body))
+    return points_pb2.Refusal(error_code=kept.reason, reason=Reason.Name(kept.reason), message=kept.message)
 
 
 def future_expiry(text: str, zone: ZoneInfo, now: datetime, field: str) -> datetime | None:

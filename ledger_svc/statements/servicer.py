@@ -73,6 +73,18 @@ class StatementRpcs(Rpcs):
         async with self._member(program, request.member_id, request.asset) as (tx, key, _):
             return wire.schedule(await store.expiry_schedule(tx, key, now))
 
+    async def GetLots(self, request: pb.GetLotsRequest, context: Any) -> pb.GetLotsResponse:
+        """Reads a member's lots in burn order, as they are now or were."""
+        program, now = await self.program()
+        as_of, size, after = wire.as_of(request, now), paging.size(request.page_size), wire.lot_place(request)
+        async with self._member(program, request.member_id, request.asset) as (tx, key, _):
+            # Not as of now: what a clock a little ahead of ours has recorded is there all the same.
+            known = await store.lots_as_of(tx, key, as_of or wire.LAST)
+        found = [lot for lot in known if not lot.expired(as_of or now) and (after is None or lot.order() > after)]
+        page, more = found[:size], len(found) > size
+        token = paging.token(request, *wire.place_of(page[-1])) if more else ""
+        return pb.GetLotsResponse(lots=map(wire.lot, page), next_page_token=token)
+
     async def GetTransactionHistory(
         self, request: pb.GetTransactionHistoryRequest, context: Any
     ) -> pb.GetTransactionHistoryResponse:

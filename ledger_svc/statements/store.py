@@ -114,7 +114,7 @@ SELECT l.lot_id, l.earned_at, l.expires_at, l.original, l.remaining + coalesce(s
 FROM known JOIN a ON true
 JOIN lots l ON l.program_id = a.program_id AND l.account_id = a.account_id AND l.lot_id = known.lot_id
 LEFT JOIN since ON since.lot_id = l.lot_id
-WHERE l.earned_at <= :at AND l.remaining + coalesce(since.amount, 0) > 0
+WHERE coalesce(l.received_at, l.earned_at) <= :at AND l.remaining + coalesce(since.amount, 0) > 0
 ORDER BY l.expires_at NULLS LAST, l.earned_at, l.lot_id
 """)
 

@@ -2,29 +2,31 @@
 
 from datetime import UTC, datetime
 from typing import Final
+from uuid import UUID
 
 from rewards.ledger.v1 import points_pb2 as pb
 
-from ledger_svc.journal.values import Category
+from ledger_svc.journal.values import Category, Lot, Order
 from ledger_svc.journal.wire import instant, timestamp
 from ledger_svc.statements.rules import Line, Period
+from svckit import paging
 from svckit.errors import invalid
 
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
+LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 PeriodRequest = pb.GetTransactionHistoryRequest | pb.GetStatementSummaryRequest | pb.GetStatementByCategoryRequest
 
 
 def period(request: PeriodRequest) -> Period:
     """A request's period; what is unset is open. Raises INVALID_REQUEST if it ends before it starts."""
     start = instant(request.from_time, "from") if request.HasField("from_time") else _FIRST
-    end = instant(request.to_time, "to") if request.HasField("to_time") else _LAST
+    end = instant(request.to_time, "to") if request.HasField("to_time") else LAST
     if end < start:
         raise invalid(to="is before from")
     return Period(start, end)
 
 
-def as_of(request: pb.GetBalanceRequest, now: datetime) -> datetime | None:
+def as_of(request: pb.GetBalanceRequest | pb.GetLotsRequest, now: datetime) -> datetime | None:
     """The past instant that is asked for; None for now. Raises INVALID_REQUEST for one to come."""
     if not request.HasField("as_of"):
         return None
@@ -60,3 +62,31 @@ def schedule(rows: list[tuple[datetime, int]]) -> pb.GetExpiryScheduleResponse:
     return pb.GetExpiryScheduleResponse(
         rows=[pb.ExpiryRow(expires_at=timestamp(at), points=points) for at, points in rows]
     )
+
+
+def lot(of: Lot) -> pb.Lot:
+    """A lot as it leaves the process."""
+    return pb.Lot(
+        lot_id=str(of.lot_id),
+        earned_at=timestamp(of.earned_at),
+        expires_at=None if of.expires_at is None else timestamp(of.expires_at),
+        points=of.original,
+        remaining=of.remaining,
+    )
+
+
+def place_of(lot: Lot) -> tuple[str, str, str]:
+    """A lot's place in burn order, for a page token."""
+    return (lot.expires_at.isoformat() if lot.expires_at else "", lot.earned_at.isoformat(), str(lot.lot_id))
+
+
+def lot_place(request: pb.GetLotsRequest) -> Order | None:
+    """The place that a page token names. Raises INVALID_REQUEST if somebody else made it."""
+    found = paging.place(request, 3)
+    if found is None:
+        return None
+    try:
+        expires_at, earned_at = (datetime.fromisoformat(text).astimezone(UTC) if text else None for text in found[:2])
+        return Lot(UUID(found[2]), earned_at or _FIRST, expires_at, 0, 0).order()
+    except (ValueError, OverflowError):
+        raise invalid(pageToken="is not a token of this list") from None

@@ -1,6 +1,7 @@
 """The ledger behind its real server, for the tests of its RPCs."""
 
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +10,15 @@ import pytest
 from google.protobuf.message import Message
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 from rewards.ledger.v1 import (
+    adjustments_pb2_grpc,
     directory_pb2,
     directory_pb2_grpc,
     earning_pb2,
     earning_pb2_grpc,
+    funding_pb2_grpc,
     journal_pb2_grpc,
     movements_pb2_grpc,
+    outcomes_pb2_grpc,
     points_pb2,
     points_pb2_grpc,
 )
@@ -25,11 +29,12 @@ from ledger_svc.journal.sweeps import Sweeper
 from svckit.call import Kind, Principal
 from svckit.clients import _refusal
 from svckit.clock import new_id, system_clock
+from svckit.db import Database
 from svckit.errors import Reason
 from svckit.testing import calling, headers, partner, serving
 
 PROGRAM = "sandbox-test"
-SCOPES = ("points:read", "points:write", "events:write")
+SCOPES = ("points:read", "points:write", "events:write", "funding:write")
 
 
 @dataclass
@@ -37,12 +42,29 @@ class Ledger:
     points: Any
     movements: Any
     batches: Any
+    adjustments: Any
+    outcomes: Any
+    funding: Any
     journal: Any
     directory: Any
     programs: Any
     sweeper: Sweeper
     url: str
+    database_url: str
     version: int = 0
+
+    async def move(self, request: Message, by: str = "cred_a", key: str | None = None) -> Any:
+        """Calls MovementsService or AdjustmentsService by the request's own name."""
+        rpc = type(request).__name__.removesuffix("Request")
+        stub = self.adjustments if hasattr(self.adjustments, rpc) else self.movements
+        caller = partner(PROGRAM, *SCOPES, name=by)
+        return await getattr(stub, rpc)(request, timeout=10, metadata=headers(caller, key or str(new_id())))
+
+    async def cannot_move(self, request: Message, by: str = "cred_a", key: str | None = None) -> str:
+        """The reason that a `move` is refused for."""
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await self.move(request, by, key)
+        return Reason.Name(_refusal(caught.value).reason)
 
     async def call(self, rpc: str, request: Message, key: str | None = None, program: str = PROGRAM) -> Any:
         method = getattr(self.points, rpc)
@@ -84,30 +106,43 @@ class Ledger:
         await self.programs.StoreProgram(programs_pb2.StoreProgramRequest(program=settings))
 
 
-@pytest.fixture
-async def ledger(fresh_database: Any, authority: Any) -> AsyncIterator[Ledger]:
-    db = await fresh_database("ledger_svc")
+@asynccontextmanager
+async def running(url: str, authority: Any) -> AsyncIterator[Ledger]:
+    """The ledger on the database at `url`, with a program that has a rule and the member m_1."""
+    db = Database(url)
     journal = Journal(db)
-    async with serving(authority.issue("ledger_svc"), served(db, journal, b"k")) as address:
-        async with (
-            calling(address, "ledger_svc", authority.issue("gateway")) as gateway,
-            calling(address, "ledger_svc", authority.issue("identity_svc")) as identity,
-            calling(address, "ledger_svc", authority.issue("fulfillment_svc")) as fulfillment,
-        ):
-            made = Ledger(
-                points=points_pb2_grpc.PointsServiceStub(gateway),
-                movements=movements_pb2_grpc.MovementsServiceStub(gateway),
-                batches=journal_pb2_grpc.JournalServiceStub(gateway),
-                journal=journal_pb2_grpc.JournalServiceStub(fulfillment),
-                directory=directory_pb2_grpc.MemberDirectoryServiceStub(identity),
-                programs=programs_pb2_grpc.ProgramDirectoryServiceStub(identity),
-                sweeper=Sweeper(db, journal, system_clock),
-                url=address,
-            )
-            await made.program()
-            rules = earning_pb2_grpc.EarningRulesServiceStub(gateway)
-            rule = earning_pb2.EarningRule(rule_id="base", version=1, points_numerator=1, points_denominator=1)
-            operator = headers(Principal(Kind.OPERATOR, "op"))
-            await rules.PutRule(earning_pb2.PutRuleRequest(program_id=PROGRAM, rule=rule), metadata=operator)
-            await made.member("m_1")
-            yield made
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(db.close)
+        served_at = serving(authority.issue("ledger_svc"), served(db, journal, b"k"))
+        address = await stack.enter_async_context(served_at)
+        gateway, identity, fulfillment = [
+            await stack.enter_async_context(calling(address, "ledger_svc", authority.issue(peer)))
+            for peer in ("gateway", "identity_svc", "fulfillment_svc")
+        ]
+        made = Ledger(
+            points=points_pb2_grpc.PointsServiceStub(gateway),
+            movements=movements_pb2_grpc.MovementsServiceStub(gateway),
+            batches=journal_pb2_grpc.JournalServiceStub(gateway),
+            adjustments=adjustments_pb2_grpc.AdjustmentsServiceStub(gateway),
+            outcomes=outcomes_pb2_grpc.OutcomesServiceStub(gateway),
+            funding=funding_pb2_grpc.FundingServiceStub(gateway),
+            journal=journal_pb2_grpc.JournalServiceStub(fulfillment),
+            directory=directory_pb2_grpc.MemberDirectoryServiceStub(identity),
+            programs=programs_pb2_grpc.ProgramDirectoryServiceStub(identity),
+            sweeper=Sweeper(db, journal, system_clock),
+            url=address,
+            database_url=url,
+        )
+        await made.program()
+        rules = earning_pb2_grpc.EarningRulesServiceStub(gateway)
+        rule = earning_pb2.EarningRule(rule_id="base", version=1, points_numerator=1, points_denominator=1)
+        operator = headers(Principal(Kind.OPERATOR, "op"))
+        await rules.PutRule(earning_pb2.PutRuleRequest(program_id=PROGRAM, rule=rule), metadata=operator)
+        await made.member("m_1")
+        yield made
+
+
+@pytest.fixture
+async def ledger(fresh_url: Any, authority: Any) -> AsyncIterator[Ledger]:
+    async with running(await fresh_url("ledger_svc"), authority) as made:
+        yield made

@@ -12,6 +12,7 @@ from rewards.ledger.v1 import (
     points_pb2_grpc,
 )
 
+from ledger_svc.journal.values import MAX_AMOUNT
 from ledger_svc.tests.conftest import PROGRAM, SCOPES, Ledger
 from svckit.call import Kind, Principal
 from svckit.clients import _refusal
@@ -217,3 +218,12 @@ async def test_principal_headers_of_a_service_are_not_believed(ledger: Ledger, a
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.RedeemPoints(redeem(1), metadata=headers(partner(PROGRAM, *SCOPES), "k"), timeout=5)
     assert _refusal(caught.value).reason == Reason.PERMISSION_DENIED
+
+
+async def test_no_reversal_lifts_a_balance_over_the_range(ledger: Ledger) -> None:  # 4006
+    await ledger.credit("m_1", MAX_AMOUNT)
+    spent = await ledger.call("RedeemPoints", points_pb2.RedeemPointsRequest(member_id="m_1", points=10))
+    await ledger.credit("m_1", 10)
+    request = points_pb2.ReversalPointsRequest(transaction_id=spent.transaction_id)
+    assert await ledger.refused("ReversalPoints", request) == "AMOUNT_OUT_OF_RANGE"
+    assert (await ledger.balance("m_1")).balance == MAX_AMOUNT

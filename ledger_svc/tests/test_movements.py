@@ -1,29 +1,19 @@
 """Clawbacks, transfers, partners' holds, expiry and batches, through the real server."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import grpc
-import pytest
 from rewards.identity.v1.programs_pb2 import Policy
 from rewards.ledger.v1 import journal_pb2, movements_pb2, points_pb2
 
-from ledger_svc.tests.conftest import PROGRAM, SCOPES, Ledger
-from svckit.clients import _refusal
+from ledger_svc.journal.values import Key, Owner
+from ledger_svc.statements import store
+from ledger_svc.tests.conftest import PROGRAM, SCOPES, Ledger, running
+from ledger_svc.verify.report import faults, findings
 from svckit.clock import new_id
-from svckit.errors import Reason
+from svckit.db import Database
 from svckit.testing import headers, partner
-
-
-async def move(ledger: Ledger, rpc: str, request: Any, key: str | None = None) -> Any:
-    method = getattr(ledger.movements, rpc)
-    return await method(request, timeout=10, metadata=headers(partner(PROGRAM, *SCOPES), key or str(new_id())))
-
-
-async def refused(ledger: Ledger, rpc: str, request: Any) -> str:
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await move(ledger, rpc, request)
-    return Reason.Name(_refusal(caught.value).reason)
 
 
 def redeem(points: int) -> points_pb2.RedeemPointsRequest:
@@ -34,13 +24,13 @@ async def test_an_earning_is_taken_back_also_after_it_was_spent(ledger: Ledger) 
     earned = await ledger.credit("m_1", 100)
     await ledger.call("RedeemPoints", redeem(80))
     request = movements_pb2.ReverseTransactionRequest(transaction_id=earned.transaction_id)
-    taken = await move(ledger, "ReverseTransaction", request)
+    taken = await ledger.move(request)
     assert (taken.points_reversed, taken.balance) == (100, -80)
     state = await ledger.balance("m_1")
     assert (state.balance, state.available) == (-80, 0)
     assert await ledger.refused("RedeemPoints", redeem(1)) == "INSUFFICIENT_POINTS"
     assert (await ledger.credit("m_1", 100)).balance == 20
-    assert await refused(ledger, "ReverseTransaction", request) == "DUPLICATE_REVERSAL"
+    assert await ledger.cannot_move(request) == "DUPLICATE_REVERSAL"
     assert (await ledger.call("RedeemPoints", redeem(20))).balance == 0
 
 
@@ -49,16 +39,14 @@ async def test_a_debt_is_written_off_where_the_program_says_so(ledger: Ledger) -
     earned = await ledger.credit("m_1", 100)
     await ledger.call("RedeemPoints", redeem(80))
     request = movements_pb2.ReverseTransactionRequest(transaction_id=earned.transaction_id)
-    taken = await move(ledger, "ReverseTransaction", request)
+    taken = await ledger.move(request)
     assert (taken.points_reversed, taken.balance) == (20, 0)
 
 
 async def test_a_reversal_of_a_redemption_fills_the_debt_first(ledger: Ledger) -> None:
     earned = await ledger.credit("m_1", 100)
     spent = await ledger.call("RedeemPoints", redeem(100))
-    await move(
-        ledger,
-        "ReverseTransaction",
+    await ledger.move(
         movements_pb2.ReverseTransactionRequest(transaction_id=earned.transaction_id, amount=60),
     )
     back = await ledger.call("ReversalPoints", points_pb2.ReversalPointsRequest(transaction_id=spent.transaction_id))
@@ -70,30 +58,28 @@ async def test_transfers_are_off_bounded_and_keep_the_expiry(ledger: Ledger) -> 
     await ledger.member("m_2")
     await ledger.credit("m_1", 100, expires_at="2098-12-31")
     transfer = movements_pb2.CreateTransferRequest(from_member_id="m_1", to_member_id="m_2", points=60)
-    assert await refused(ledger, "CreateTransfer", transfer) == "PERMISSION_DENIED"
+    assert await ledger.cannot_move(transfer) == "PERMISSION_DENIED"
     await ledger.program(transfer_max_points=60)
-    moved = await move(ledger, "CreateTransfer", transfer)
+    moved = await ledger.move(transfer)
     assert moved.balance == 40
     asked = points_pb2.GetRedemptionRequest(transaction_id=moved.transaction_id)
     assert (await ledger.call("GetRedemption", asked)).status == points_pb2.GetRedemptionResponse.NOT_SEEN
     assert (await ledger.balance("m_2")).balance == 60
-    assert await refused(ledger, "CreateTransfer", transfer) == "INSUFFICIENT_POINTS"
+    assert await ledger.cannot_move(transfer) == "INSUFFICIENT_POINTS"
     over = movements_pb2.CreateTransferRequest(from_member_id="m_1", to_member_id="m_2", points=61)
-    assert await refused(ledger, "CreateTransfer", over) == "AMOUNT_OUT_OF_RANGE"
+    assert await ledger.cannot_move(over) == "AMOUNT_OUT_OF_RANGE"
     same = movements_pb2.CreateTransferRequest(from_member_id="m_1", to_member_id="m_1", points=1)
-    assert await refused(ledger, "CreateTransfer", same) == "INVALID_REQUEST"
+    assert await ledger.cannot_move(same) == "INVALID_REQUEST"
 
 
 async def test_a_hold_that_runs_out_frees_its_points(ledger: Ledger) -> None:  # G7
     await ledger.credit("m_1", 100)
     soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
-    hold = await move(
-        ledger, "CreateHold", movements_pb2.CreateHoldRequest(member_id="m_1", points=70, expires_at=soon)
-    )
+    hold = await ledger.move(movements_pb2.CreateHoldRequest(member_id="m_1", points=70, expires_at=soon))
     assert (await ledger.balance("m_1")).available == 30
     await ledger.program(clock_offset_s=2 * 3600)
     capture = movements_pb2.CapturePointsHoldRequest(hold_id=hold.hold_id)
-    assert await refused(ledger, "CapturePointsHold", capture) == "HOLD_NOT_ACTIVE"
+    assert await ledger.cannot_move(capture) == "HOLD_NOT_ACTIVE"
     assert await ledger.sweeper.step() == 1
     state = await ledger.balance("m_1")
     assert (state.balance, state.available, state.held) == (100, 100, 0)
@@ -106,9 +92,9 @@ async def test_points_run_out_by_policy_and_are_posted_once(ledger: Ledger) -> N
     await ledger.credit("m_1", 5, expires_at="2098-12-31")
     await ledger.program(expiry=Policy.DAYS, expiry_count=10, clock_offset_s=11 * 24 * 3600)
     assert (await ledger.balance("m_1")).balance == 5
-    first = await move(ledger, "CreateExpirations", movements_pb2.CreateExpirationsRequest(member_id="m_1"))
+    first = await ledger.move(movements_pb2.CreateExpirationsRequest(member_id="m_1"))
     assert (first.expired, first.accounts) == (100, 1)
-    assert (await move(ledger, "CreateExpirations", movements_pb2.CreateExpirationsRequest())).expired == 0
+    assert (await ledger.move(movements_pb2.CreateExpirationsRequest())).expired == 0
     history = await ledger.call("GetTransactionHistory", points_pb2.GetTransactionHistoryRequest(member_id="m_1"))
     assert next((t.kind, t.points) for t in history.transactions) == (points_pb2.Transaction.EXPIRE, -100)
 
@@ -162,3 +148,45 @@ async def test_a_batch_may_stop_or_be_all_or_none(ledger: Ledger) -> None:
     assert (await ledger.balance("m_1")).balance == 40
     both = await batch(ledger, mode.ATOMIC, item("a", 60), item("c", 40))
     assert outcomes(both) == ["redeem*", "redeem"]
+
+
+async def test_before_a_transfer_its_points_were_the_givers(ledger: Ledger) -> None:
+    await ledger.program(transfer_max_points=100)
+    await ledger.member("m_2")
+    await ledger.credit("m_1", 30, expires_at="2099-06-30")
+    before = datetime.now(UTC)
+    await ledger.move(movements_pb2.CreateTransferRequest(from_member_id="m_1", to_member_id="m_2", points=20))
+    db = Database(ledger.database_url)
+    async with db.read() as tx:
+        held = {
+            (member_id, at): [lot.remaining for lot in await store.lots_as_of(tx, key, at)]
+            for member_id in ("m_1", "m_2")
+            for at in (before, datetime.now(UTC))
+            if (key := Key(PROGRAM, Owner.MEMBER, member_id, "PTS"))
+        }
+    await db.close()
+    assert list(held.values()) == [[30], [10], [], [20]]
+
+
+async def test_taking_back_what_is_gone_already_posts_nothing_and_names_nothing(ledger: Ledger) -> None:
+    await ledger.program(debt=Policy.WRITE_OFF)
+    earned = await ledger.credit("m_1", 100)
+    await ledger.call("RedeemPoints", redeem(100))
+    request = movements_pb2.ReverseTransactionRequest(transaction_id=earned.transaction_id)
+    taken = await ledger.move(request, key="k-1")
+    assert (taken.reversal_id, taken.points_reversed, taken.balance) == ("", 0, 0)
+    assert await ledger.move(request, key="k-1") == taken
+    assert not faults(await findings(ledger.database_url))
+
+
+async def test_a_batch_that_two_processes_post_at_once_has_one_outcome(ledger: Ledger, authority: Any) -> None:
+    async with running(ledger.database_url, authority) as other:
+        for n in range(10):
+            # It locks no account, so that nothing but the key tells the twins apart.
+            unknown = points_pb2.ReversalPointsRequest(transaction_id=str(new_id()))
+            item = journal_pb2.PostBatchItem(idempotency_key=f"k-{n}", reversal=unknown)
+            request = journal_pb2.PostBatchRequest(items=[item])
+            sent = headers(partner(PROGRAM, *SCOPES))
+            posted = await asyncio.gather(*(one.batches.PostBatch(request, metadata=sent) for one in (ledger, other)))
+            assert [answer.results[0].refusal.reason for answer in posted] == ["TRANSACTION_NOT_FOUND"] * 2
+            assert sorted(answer.results[0].replayed for answer in posted) == [False, True]

@@ -36,6 +36,8 @@ MEMBER = Key(PROGRAM, Owner.MEMBER, "m_1", "PTS")
 DAY = timedelta(days=1)
 T0 = datetime(2026, 1, 1, tzinfo=UTC)
 READER = partner(PROGRAM, "points:read")
+SUMS = ("GetBalance", "GetStatementSummary", "GetStatementByCategory", "GetTransactionHistory")
+LISTS = ("GetLots", "GetExpirySchedule")
 
 
 @dataclass
@@ -251,9 +253,7 @@ async def test_an_instant_to_come_is_refused(reads: Reads) -> None:
     assert (await reads.ask("GetBalance", asOf="1970-01-01T00:00:00Z"))["balance"] == "0"
 
 
-@pytest.mark.parametrize(
-    "rpc", ["GetBalance", "GetStatementSummary", "GetStatementByCategory", "GetExpirySchedule", "GetTransactionHistory"]
-)
+@pytest.mark.parametrize("rpc", SUMS + LISTS)
 async def test_who_may_read(reads: Reads, rpc: str) -> None:
     await reads.ask(rpc)  # a member who never had a point reads nothing, and no error
     await reads.credit(1, 10)
@@ -262,7 +262,7 @@ async def test_who_may_read(reads: Reads, rpc: str) -> None:
     assert await reads.refused(rpc, caller=partner(PROGRAM, "points:write")) == "PERMISSION_DENIED"
     assert await reads.refused(rpc, asset="MILES") == "INVALID_REQUEST"
     own = Principal(Caller.MEMBER, "t", PROGRAM, member_id="m_1")
-    assert await reads.ask(rpc, caller=own, memberId="") or rpc == "GetExpirySchedule"
+    assert await reads.ask(rpc, caller=own, memberId="") or rpc in LISTS
     assert await reads.refused(rpc, caller=own, memberId="m_2") == "MEMBER_NOT_FOUND"
 
 
@@ -281,3 +281,17 @@ async def test_history_pages_through_a_period_and_kinds(reads: Reads) -> None:  
     assert (seen, token) == ([7, 6, 5, 4, 3, 2], "")
     page = await reads.ask("GetTransactionHistory", **asked)
     assert await reads.refused("GetTransactionHistory", pageToken=page["nextPageToken"]) == "INVALID_REQUEST"
+
+
+async def test_lots_come_in_burn_order_now_and_as_they_were(reads: Reads) -> None:  # G2
+    async def lots(**asked: Any) -> list[int]:
+        return [int(lot["remaining"]) for lot in (await reads.ask("GetLots", **asked))["lots"]]
+
+    for expires, points in ((None, 10), (365 * 51, 7), (365 * 50, 5)):
+        await reads.credit(1, points, expires=expires)
+    await reads.post(Redeem(MEMBER, T0 + 3 * DAY, 6))
+    assert await lots() == [6, 10]
+    assert await lots(asOf=on(2)) == [5, 7, 10]
+    token = (await reads.ask("GetLots", asOf=on(2), pageSize=2))["nextPageToken"]
+    assert await lots(asOf=on(2), pageToken=token) == [10]
+    assert await reads.refused("GetLots", pageToken=token) == "INVALID_REQUEST"

@@ -152,4 +152,19 @@ LEFT JOIN lot_uses d USING (program_id, transaction_id, lot_id)
 GROUP BY program_id, transaction_id, lot_id, b.points HAVING b.points > coalesce(sum(d.amount), 0)""",
         TRANSACTION + "its reversals gave {points} back to lot {lot_id}, it drew {drawn}",
     ),
+    Check(
+        "L4",
+        "an adjustment that is posted has its entry, and an entry its adjustment",
+        "adjustments",
+        """
+SELECT program_id, transaction_id, d.points, e.amount FROM (
+    SELECT program_id, adjustment_id AS transaction_id, member_id, asset, points FROM adjustments
+    WHERE state = %(posted)s) d
+FULL JOIN (
+    SELECT e.program_id, e.transaction_id, e.amount, a.owner, a.asset
+    FROM entries e JOIN accounts a USING (program_id, account_id) WHERE e.kind = %(adjust)s
+    ) e USING (program_id, transaction_id)
+WHERE d.points IS DISTINCT FROM e.amount OR d.member_id IS DISTINCT FROM e.owner OR d.asset IS DISTINCT FROM e.asset""",
+        TRANSACTION + "somebody adjusted {points}, its entry says {amount}",
+    ),
 )

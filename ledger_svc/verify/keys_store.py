@@ -19,9 +19,11 @@ KEYS: Final = (
         "D1",
         "a key that is done names what it did",
         "idempotency_keys",
+        # An earning that is taken back after all of it was gone names nothing.
         _NAMED  # noqa: S608 - both parts are constants
         + """
-SELECT n.program_id, n.transaction_id, n.operation, n.created_at FROM named n WHERE NOT EXISTS (
+SELECT n.program_id, n.transaction_id, n.operation, n.created_at FROM named n
+WHERE NOT (n.operation = 'ReverseTransaction' AND n.transaction_id IS NULL) AND NOT EXISTS (
     SELECT FROM (
         SELECT program_id, transaction_id, false AS hold FROM entries
         UNION ALL SELECT program_id, transaction_id, false FROM events

@@ -9,6 +9,7 @@ import psycopg
 from psycopg import AsyncConnection, IsolationLevel, sql
 from psycopg.rows import dict_row
 
+from ledger_svc.adjustments.rules import Status
 from ledger_svc.journal.book import HoldState
 from ledger_svc.journal.values import Kind, Owner
 from ledger_svc.verify.check import Check
@@ -82,7 +83,7 @@ def _words() -> dict[str, object]:
     """What the queries call by name."""
     operations = naming()
     return {
-        **{word.name.lower(): int(word) for words in (Kind, Owner, HoldState) for word in words},
+        **{word.name.lower(): int(word) for words in (Kind, Owner, HoldState, Status) for word in words},
         "done": int(State.DONE),
         "naming": list(operations),
         "placing": [operation for operation, field in operations.items() if field == "hold_id"],

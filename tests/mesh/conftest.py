@@ -1,9 +1,11 @@
 """One mesh for all journeys: every process real, from Envoy to PostgreSQL."""
 
 import asyncio
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -76,9 +78,11 @@ async def until(condition: Callable[[], Awaitable[Any]], within_s: float = 30.0)
 
 
 @pytest.fixture(scope="session")
-async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Mesh]:
-    async with Mesh(tmp_path_factory.mktemp("mesh") / "home") as running:
-        yield running
+async def mesh() -> AsyncIterator[Mesh]:
+    # Not below pytest's own folder, which every run of pytest closes to the account that PostgreSQL runs as.
+    with tempfile.TemporaryDirectory(prefix="rewards-mesh-") as home:
+        async with Mesh(Path(home) / "home") as running:
+            yield running
 
 
 @pytest.fixture

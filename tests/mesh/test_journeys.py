@@ -1,6 +1,7 @@
 """What a partner does, end to end."""
 
 import asyncio
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -9,6 +10,7 @@ from devmesh.demo.partner import Screen
 from devmesh.demo.story import tell
 from devmesh.mesh import Mesh
 from devmesh.spans import read_trace
+from svckit.clock import new_id
 from tests.mesh.conftest import Api, token, until
 
 
@@ -84,3 +86,23 @@ async def test_another_programs_member_looks_like_none(http: aiohttp.ClientSessi
         nobodys = await other.post(operation, {"memberId": "m_nobody", **more})
         assert (theirs.status, theirs.code) == (404, 3001)
         assert theirs.body == nobodys.body
+
+
+async def test_a_correction_over_the_limit_takes_two_credentials(
+    api: Api, http: aiohttp.ClientSession, mesh: Mesh
+) -> None:
+    member_id, key = await api.member(), f"fix/{new_id()}?a=1&b=%2F"
+    asked = await api.post("adjustments", {"memberId": member_id, "points": 1_001, "reasonCode": "GOODWILL"}, key=key)
+    approve = f"adjustments/{asked.result['adjustment']['adjustmentId']}:approve"
+    assert (asked.status, asked.result["adjustment"]["status"]) == (200, "PENDING")
+    assert (await api.post(approve, {})).status == 403
+    approved = await Api(http, await token(http, mesh)).post(approve, {})
+    assert (approved.status, approved.result["balance"]) == (200, 1_001)
+    # A key may have characters that a path cannot carry.
+    seen = await api.call("GET", f"/v1/outcomes/CreateAdjustment?{urlencode({'idempotencyKey': key})}")
+    assert (seen.status, seen.result["status"], seen.result["adjustment"]) == (200, "DONE", asked.result)
+    never = await api.call("GET", "/v1/outcomes/RedeemPoints/never-sent")
+    assert (never.status, never.result["status"]) == (200, "NOT_SEEN")
+    assert (await api.call("GET", "/v1/outcomes/GetBalance/k")).status == 400
+    lots = await api.post("GetLots", {"memberId": member_id})
+    assert [lot["remaining"] for lot in lots.result["lots"]] == [1_001]

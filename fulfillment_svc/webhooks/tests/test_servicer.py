@@ -1,8 +1,9 @@
 """The RPCs through the real server, as partners and services call them."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import grpc
@@ -10,19 +11,20 @@ import pytest
 from grpc_status import rpc_status
 from rewards.fulfillment.v1 import webhooks_pb2 as pb
 from rewards.fulfillment.v1 import webhooks_pb2_grpc
-from sqlalchemy import select
+from sqlalchemy import MetaData, select, text
 
 from devmesh.pki import Authority
 from fulfillment_svc.tables import keys
 from fulfillment_svc.webhooks.sealer import Sealer
 from fulfillment_svc.webhooks.servicer import EventsServicer, WebhooksServicer
 from fulfillment_svc.webhooks.ssrf import Guard
-from fulfillment_svc.webhooks.tables import webhook_endpoints
+from fulfillment_svc.webhooks.tables import events, webhook_endpoints
 from fulfillment_svc.webhooks.tests.conftest import PROGRAM, event, ingest, register, store_program
 from svckit.clock import new_id
 from svckit.db import Database
 from svckit.errors import Reason, Refused, from_status
 from svckit.idempotency import Idempotency
+from svckit.outbox import Draft, Outbox
 from svckit.server import Served
 from svckit.testing import calling, headers, partner, serving
 
@@ -181,3 +183,17 @@ async def test_nobody_hands_over_events_from_outside(door: Door) -> None:
     asked = door.events_from_outside.PublishEvents(request, metadata=headers(CALLER))
     assert (await _refusal(asked)).reason == Reason.PERMISSION_DENIED
     assert door.woken == []
+
+
+async def test_a_program_that_is_unknown_here_does_not_hold_up_the_others(
+    door: Door, db: Database, fresh_database: Callable[[str], Awaitable[Database]]
+) -> None:
+    outbox, theirs, now = Outbox(MetaData()), await fresh_database("ledger_svc"), datetime.now(UTC)
+    unknown, known = [Draft(program, "points.earned", "m_1", now, {}) for program in ("sandbox-not-yet", PROGRAM)]
+    await theirs.transact(lambda tx: outbox.append(tx, unknown, known))
+    handed = [await outbox.relay(theirs, door.events) for _ in range(3)]
+    assert handed == [1, 1, 0]
+    async with db.read() as tx:
+        assert (await tx.execute(select(events.c.program_id))).all() == [(PROGRAM,)]
+    async with theirs.read() as tx:
+        assert (await tx.execute(text("SELECT program_id FROM outbox"))).all() == [("sandbox-not-yet",)]

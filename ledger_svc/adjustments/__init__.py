@@ -1,0 +1,1 @@
+"""Corrections that a person makes, and their approval by a second one."""
