@@ -8,10 +8,9 @@ from psycopg import AsyncConnection
 
 from ledger_svc.journal.account import Account
 from ledger_svc.journal.book import Book, Told
+from ledger_svc.journal.driver_store import Row
 from ledger_svc.journal.values import Use
 from svckit.clock import new_id
-
-Row = tuple[Any, ...]
 
 SAVE_ACCOUNTS: Final = """
 UPDATE accounts a SET posted = w.posted, held = w.held, version = w.version, last_at = w.last_at

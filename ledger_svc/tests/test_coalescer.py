@@ -15,11 +15,13 @@ class Runner:
 
     def __init__(self, poison: int | None = None) -> None:
         self.batches: list[list[int]] = []
+        self.begun = asyncio.Semaphore(0)
         self.gate = asyncio.Event()
         self.gate.set()
         self._poison = poison
 
     async def run(self, items: Sequence[int]) -> Sequence[int | BaseException]:
+        self.begun.release()
         await self.gate.wait()
         if self._poison in items:
             raise ValueError("a batch with the poisoned item")
@@ -55,8 +57,7 @@ async def test_a_full_queue_refuses_at_once() -> None:
     lane = Coalescer(runner.run, Limits(queue_max=5))
     runner.gate.clear()
     running = [asyncio.create_task(lane.submit(number)) for number in range(DEFAULTS.in_flight_max)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await runner.begun.acquire()
     waiting = [asyncio.create_task(lane.submit(number)) for number in range(5)]
     await asyncio.sleep(0)
     with pytest.raises(Refused) as caught:
@@ -71,8 +72,7 @@ async def test_who_left_before_the_batch_is_not_posted() -> None:
     lane = Coalescer(runner.run)
     runner.gate.clear()
     running = [asyncio.create_task(lane.submit(number)) for number in range(DEFAULTS.in_flight_max)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await runner.begun.acquire()
     left = asyncio.create_task(lane.submit(99))
     await asyncio.sleep(0)
     left.cancel()
