@@ -130,7 +130,7 @@ async def test_one_request_has_one_effect_and_one_answer(
     async with asyncio.TaskGroup() as group:
         async with holding(twins.url, KEYS_HELD):
             copies = [
-                group.create_task(process.outcome(asked.rpc, "one-key", **asked.fields)) for process in twins.each(8)
+                group.create_task(process.definite(asked.rpc, "one-key", **asked.fields)) for process in twins.each(8)
             ]
             await waiting(twins.url, 2)
     answers = [copy.result() for copy in copies]
@@ -170,7 +170,7 @@ async def test_one_bulk_call_in_two_processes_posts_each_item_once(twins: Twins)
     sent = items("m_1", 100, 2_000, 300)
     async with asyncio.TaskGroup() as group:
         async with holding(twins.url, KEYS_HELD):
-            calls = [group.create_task(process.call("PostBatch", items=sent)) for process in twins.each(2)]
+            calls = [group.create_task(process.definite("PostBatch", "", items=sent)) for process in twins.each(2)]
             await waiting(twins.url, 2)
     one, other = (call.result().results for call in calls)
     assert [result.replayed for result in (*one, *other)].count(True) == 3
@@ -204,7 +204,7 @@ async def test_a_bulk_call_that_loses_a_race_loses_only_the_raced_items(
     async with asyncio.TaskGroup() as group:
         async with holding(twins.url, KEYS_HELD):
             calls = [
-                group.create_task(process.outcome("PostBatch", items=each))
+                group.create_task(process.definite("PostBatch", "", items=each))
                 for process, each in ((twins.one, sent), (twins.other, twin))
             ]
             await waiting(twins.url, 2)
