@@ -7,6 +7,7 @@ from psycopg import AsyncConnection, AsyncCursor, OperationalError
 from psycopg.errors import UniqueViolation
 from sqlalchemy.exc import DBAPIError
 
+from ledger_svc.journal.arrays_store import typed
 from svckit.db import Tx
 from svckit.errors import Reason, Refused
 
@@ -51,7 +52,7 @@ class Reader:
     async def ask(self, name: str, statement: LiteralString, *parameters: object) -> None:
         """Sends a question."""
         self._asked[name] = self._connection.cursor(binary=True)
-        await self._asked[name].execute(statement, parameters, prepare=True)
+        await self._asked[name].execute(statement, typed(statement, parameters), prepare=True)
 
     async def rows(self, name: str) -> list[Row]:
         """The answer to a question; none if it was not asked."""
