@@ -6,6 +6,7 @@ from psycopg import AsyncConnection, AsyncCursor
 from psycopg.errors import UniqueViolation
 from sqlalchemy.exc import DBAPIError
 
+from ledger_svc.journal.arrays_store import typed
 from svckit.db import Tx
 
 Row = tuple[Any, ...]
@@ -34,7 +35,7 @@ class Reader:
     async def ask(self, name: str, statement: LiteralString, *parameters: object) -> None:
         """Sends a question."""
         self._asked[name] = self._connection.cursor(binary=True)
-        await self._asked[name].execute(statement, parameters, prepare=True)
+        await self._asked[name].execute(statement, typed(statement, parameters), prepare=True)
 
     async def rows(self, name: str) -> list[Row]:
         """The answer to a question; none if it was not asked."""

@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 
 from ledger_svc.journal import named_store
 from ledger_svc.journal.account import Account
+from ledger_svc.journal.arrays_store import typed
 from ledger_svc.journal.book import Book, KeyName, Wants
 from ledger_svc.journal.driver_store import Reader
 from ledger_svc.journal.values import Key, Lot, Owner
@@ -86,7 +87,8 @@ async def load(
 async def create(connection: AsyncConnection[Any], program_id: str, keys: Collection[Key]) -> None:
     """Makes accounts, unless another process was first."""
     ids = [secrets.randbits(62) for _ in keys]
-    await connection.execute(NEW_ACCOUNTS, (program_id, ids, *_columns(keys)), prepare=True)
+    parameters = typed(NEW_ACCOUNTS, (program_id, ids, *_columns(keys)))
+    await connection.execute(NEW_ACCOUNTS, parameters, prepare=True)
 
 
 async def _ask_what_is(reader: Reader, program_id: str, wants: Sequence[Wants], names: Collection[KeyName]) -> None:

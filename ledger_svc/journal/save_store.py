@@ -7,6 +7,7 @@ from uuid import UUID
 from psycopg import AsyncConnection
 
 from ledger_svc.journal.account import Account
+from ledger_svc.journal.arrays_store import typed
 from ledger_svc.journal.book import Book, Told
 from ledger_svc.journal.driver_store import Row
 from ledger_svc.journal.values import Use
@@ -101,7 +102,7 @@ class Writer:
         if rows:
             columns = [list(column) for column in zip(*rows, strict=True)]
             self._parts.append(statement)
-            self._parameters += (*columns, program_id) if last else (program_id, *columns)
+            self._parameters += typed(statement, (*columns, program_id) if last else (program_id, *columns))
 
     async def send(self, connection: AsyncConnection[Any]) -> None:
         """Sends what there is."""
