@@ -25,9 +25,7 @@ DEFAULT_TIMEOUT_S: Final = 5.0
 MAX_IN_FLIGHT: Final = 2_000
 # A map has no order of its own, and a replay must be the first answer byte for byte in every process.
 _serialize: Final = methodcaller("SerializeToString", deterministic=True)
-
 _durations: Final = cache(telemetry.rpc_duration_s.labels)
-
 log = logging.getLogger(__name__)
 
 

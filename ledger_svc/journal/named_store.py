@@ -24,11 +24,9 @@ HOLDS: Final = """
 SELECT hold_id, account_id, amount, state, placed_at, expires_at FROM holds
 WHERE program_id = %b AND hold_id = ANY (%b::uuid[])"""
 LOTS: Final = """
-SELECT DISTINCT l.account_id, l.lot_id, l.earned_at, l.expires_at, l.original, l.remaining, l.lapsed
-FROM lot_uses u JOIN lots l ON l.program_id = u.program_id AND l.lot_id = u.lot_id AND l.account_id = ANY (%b::bigint[])
-WHERE u.program_id = %b AND u.transaction_id = ANY (%b::uuid[])
-UNION SELECT account_id, lot_id, earned_at, expires_at, original, remaining, lapsed FROM lots
-WHERE program_id = %b AND account_id = ANY (%b::bigint[]) AND lot_id = ANY (%b::uuid[])"""
+SELECT account_id, lot_id, earned_at, expires_at, original, remaining, lapsed FROM lots
+WHERE program_id = %b AND account_id = ANY (%b::bigint[]) AND lot_id = ANY (%b::uuid[] || ARRAY(
+    SELECT lot_id FROM lot_uses WHERE program_id = %b AND transaction_id = ANY (%b::uuid[])))"""
 USES: Final = """
 SELECT transaction_id, lot_id, amount FROM lot_uses WHERE program_id = %b AND transaction_id = ANY (%b::uuid[])
 ORDER BY transaction_id, position"""
@@ -70,7 +68,7 @@ async def ask(reader: Reader, program_id: str, named: Named) -> None:
     """Asks for what they drew, and what became of them, once their accounts are locked."""
     ids, accounts = named.ids, list(named.accounts)
     if ids:
-        await reader.ask("named", LOTS, accounts, program_id, ids, program_id, accounts, ids)
+        await reader.ask("named", LOTS, program_id, accounts, ids, program_id, ids)
         await reader.ask("uses", USES, program_id, ids)
     if named.entries:
         await reader.ask("reversed", REVERSED, program_id, list(named.entries))
@@ -81,8 +79,11 @@ async def ask(reader: Reader, program_id: str, named: Named) -> None:
 
 async def fill(reader: Reader, book: Book, named: Named, accounts: Mapping[int, Account]) -> None:
     """Fills in the answers."""
+    lots: dict[int, list[Lot]] = {}
     for account_id, *lot in await reader.rows("named"):
-        accounts[account_id].know([Lot(*lot)])
+        lots.setdefault(account_id, []).append(Lot(*lot))
+    for account_id, known in lots.items():
+        accounts[account_id].know(known)
     uses: dict[UUID, list[Use]] = {}
     for transaction_id, lot_id, amount in await reader.rows("uses"):
         uses.setdefault(transaction_id, []).append(Use(lot_id, amount))

@@ -212,3 +212,17 @@ async def test_a_bulk_call_that_loses_a_race_loses_only_the_raced_items(
     assert "INTERNAL" not in answers
     refused = [result.refusal.reason for answer in answers for result in answer.results if result.refusal.reason]
     assert refused == refusals
+
+
+async def test_equal_keys_in_opposite_order_never_lock_up(twins: Twins) -> None:
+    points = range(1, 1_001)
+    for _ in range(6):
+        async with holding(twins.url, KEYS_HELD):
+            calls = [
+                asyncio.create_task(one.call("PostBatch", items=asked))
+                for one, asked in ((twins.one, items("m_1", *points)), (twins.other, items("m_2", *points)[::-1]))
+            ]
+            await waiting(twins.url, 2)
+        await asyncio.gather(*calls)
+        await ask(twins.url, "DELETE FROM idempotency_keys WHERE operation = 'RedeemPoints' RETURNING key")
+    assert await twins.deadlocks() == 0
