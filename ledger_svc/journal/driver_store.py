@@ -1,15 +1,13 @@
 """The driver's own connection under a transaction: its pipeline sends several statements in one round trip."""
 
-from collections.abc import Sequence
 from typing import Any, LiteralString
 
-from psycopg import AsyncConnection, AsyncCursor, OperationalError
+from psycopg import AsyncConnection, AsyncCursor
 from psycopg.errors import UniqueViolation
 from sqlalchemy.exc import DBAPIError
 
 from ledger_svc.journal.arrays_store import typed
 from svckit.db import Tx
-from svckit.errors import Reason, Refused
 
 Row = tuple[Any, ...]
 
@@ -25,21 +23,6 @@ async def connection_of(tx: Tx) -> AsyncConnection[Any]:
 def is_duplicate(error: Exception) -> bool:
     """True if a transaction failed because a row was there already."""
     return isinstance(error, DBAPIError) and isinstance(error.orig, UniqueViolation)
-
-
-async def commit_with(connection: AsyncConnection[Any], statement: LiteralString, parameters: Sequence[object]) -> None:
-    """Sends the last statement of a transaction and its commit in one round trip; nothing is left to commit then.
-
-    Raises UNAVAILABLE where it is unknown whether it took effect.
-    """
-    try:
-        async with connection.pipeline():
-            await connection.execute(statement, parameters, prepare=True)
-            await connection.commit()
-    except OperationalError as error:
-        if connection.closed:
-            raise Refused(Reason.UNAVAILABLE, "The database did not confirm the write.", retry_after_s=1) from error
-        raise
 
 
 class Reader:

@@ -147,7 +147,7 @@ async def _post(
     if mode is Mode.ATOMIC and any(map(_failed, results, items)):
         failed = [result if _failed(result, item) else Skipped() for result, item in zip(results, items, strict=True)]
         raise _AllOrNoneError(failed)
-    await save_store.save(connection, book, commits=True)
+    await save_store.save(connection, book)
     return results
 
 

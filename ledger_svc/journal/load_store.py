@@ -92,12 +92,13 @@ async def create(connection: AsyncConnection[Any], program_id: str, keys: Collec
 
 
 async def _ask_what_is(reader: Reader, program_id: str, wants: Sequence[Wants], names: Collection[KeyName]) -> None:
-    if names:
-        await reader.ask("keys", KEYS, [operation for operation, _ in names], [key for _, key in names], program_id)
     if members := {key.owner for want in wants for key in want.accounts if key.owner_kind is Owner.MEMBER}:
         await reader.ask("members", MEMBERS, program_id, list(members))
     if events := {event for want in wants for event in want.events}:
         await reader.ask("events", EVENTS, program_id, list(events))
+    if names:
+        # Last: who sees what a twin wrote sees the twin's key as well.
+        await reader.ask("keys", KEYS, [operation for operation, _ in names], [key for _, key in names], program_id)
 
 
 async def _accounts(reader: Reader, book: Book, lots_max: int) -> dict[int, Account]:

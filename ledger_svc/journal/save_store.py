@@ -9,7 +9,7 @@ from psycopg import AsyncConnection
 from ledger_svc.journal.account import Account
 from ledger_svc.journal.arrays_store import typed
 from ledger_svc.journal.book import Book, Told
-from ledger_svc.journal.driver_store import Row, commit_with
+from ledger_svc.journal.driver_store import Row
 from ledger_svc.journal.values import Use
 from svckit.clock import new_id
 
@@ -34,7 +34,7 @@ FROM unnest(%b::bigint[], %b::uuid[], %b::bigint[], %b::bigint[]) AS w (account_
 WHERE l.program_id = %b AND l.account_id = w.account_id AND l.lot_id = w.lot_id"""
 SAVE_USES: Final = """
 INSERT INTO lot_uses (program_id, transaction_id, position, lot_id, amount)
-SELECT %b, * FROM unnest(%b::uuid[], %b::smallint[], %b::uuid[], %b::bigint[])"""
+SELECT %b, * FROM unnest(%b::uuid[], %b::bigint[], %b::uuid[], %b::bigint[])"""
 SAVE_REVERSALS: Final = """
 INSERT INTO reversals (program_id, transaction_id, amount, reversed)
 SELECT %b, w.transaction_id, w.amount, w.reversed
@@ -58,11 +58,8 @@ INSERT INTO outbox (program_id, event_id, type, member_id, created_at, data)
 SELECT %b, * FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::timestamptz[], %b::text[])"""
 
 
-async def save(connection: AsyncConnection[Any], book: Book, *, commits: bool = False) -> None:
-    """Writes what the batch made true, in one round trip, with the commit where it `commits`.
-
-    Raises what the database refuses, as a whole.
-    """
+async def save(connection: AsyncConnection[Any], book: Book) -> None:
+    """Writes what the batch made true, in one round trip. Raises what the database refuses, as a whole."""
     program_id, touched = book.program_id, [a for a in book.accounts.values() if a.changes.any]
     entries = [(a.account_id, *entry) for a in touched for entry in a.changes.entries]
     lots = [(a.account_id, lot) for a in touched for lot in a.changes.lots.values() if lot not in a.changes.new_lots]
@@ -87,7 +84,7 @@ async def save(connection: AsyncConnection[Any], book: Book, *, commits: bool = 
     kept = [(*name, o.fingerprint, o.state, o.body) for name, o in book.new_keys.items()]
     writer.write(SAVE_KEYS, kept, program_id)
     writer.write(SAVE_OUTBOX, [_told(told) for told in book.told], program_id)
-    await writer.send(connection, commits=commits)
+    await writer.send(connection)
 
 
 class Writer:
@@ -107,14 +104,10 @@ class Writer:
             self._parts.append(statement)
             self._parameters += typed(statement, (*columns, program_id) if last else (program_id, *columns))
 
-    async def send(self, connection: AsyncConnection[Any], *, commits: bool) -> None:
+    async def send(self, connection: AsyncConnection[Any]) -> None:
         """Sends what there is."""
-        if not self._parts:
-            return
-        steps = ", ".join(f"step{place} AS ({part})" for place, part in enumerate(self._parts))
-        if commits:
-            await commit_with(connection, f"WITH {steps} SELECT 1", self._parameters)
-        else:
+        if self._parts:
+            steps = ", ".join(f"step{place} AS ({part})" for place, part in enumerate(self._parts))
             await connection.execute(f"WITH {steps} SELECT 1", self._parameters, prepare=True)
 
 
