@@ -31,16 +31,19 @@ DEFAULTS: Final = Limits()
 class Coalescer(Generic[Item, Result]):
     """Runs items in batches, in the order of their arrival. `run` gives a result or an exception for each.
 
-    A batch that fails as a whole is halved until the item at fault stands alone: only its caller sees it.
+    A batch that fails as a whole is halved until the item at fault stands alone: only its caller sees it. A batch runs
+    in one of the `slots`, which lanes may share: who waits for one gathers more meanwhile, and they go in turn.
     """
 
     def __init__(
         self,
         run: Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]],
         limits: Limits = DEFAULTS,
+        slots: asyncio.Semaphore | None = None,
     ) -> None:
         self._run = run
         self._limits = limits
+        self._slots = slots or asyncio.Semaphore(limits.in_flight_max)
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._running: set[asyncio.Task[None] | None] = set()
 
@@ -70,8 +73,10 @@ class Coalescer(Generic[Item, Result]):
             self._running.discard(asyncio.current_task())
 
     async def _drain_all(self) -> None:
-        while batch := await self._next():
-            results = await self._halving([item for item, _ in batch])
+        while self._waiting:
+            async with self._slots:
+                batch = await self._next()
+                results = await self._halving([item for item, _ in batch]) if batch else []
             for (_, future), result in zip(batch, results, strict=True):
                 if future.done():
                     continue

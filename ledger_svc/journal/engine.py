@@ -4,6 +4,7 @@ Load, decide, write, commit is one transaction a batch. An item's refusal is a r
 not disturb its neighbours; the same key twice in a batch is a replay (G60).
 """
 
+import asyncio
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from functools import partial
@@ -67,6 +68,8 @@ class Journal:
         self._db = db
         self._limits = limits
         self._lanes: dict[str, Coalescer[Item, Result]] = {}
+        # More than a program may have, so that one whose accounts are locked for long does not keep the others out.
+        self._slots = asyncio.Semaphore(limits.in_flight_max + 1)
 
     async def post(self, program_id: str, item: Item, response: type[Response]) -> Response:
         """The posting's answer, given once it is durable, or its first answer again.
@@ -76,7 +79,8 @@ class Journal:
         """
         lane = self._lanes.get(program_id)
         if lane is None:
-            lane = self._lanes[program_id] = Coalescer(lambda items: self.run(program_id, items), self._limits)
+            run = partial(self.run, program_id)
+            lane = self._lanes[program_id] = Coalescer(run, self._limits, self._slots)
         result = await lane.submit(item)
         if isinstance(result, Outcome):
             if item.claim is None:

@@ -80,3 +80,20 @@ async def test_who_left_before_the_batch_is_not_posted() -> None:
     runner.gate.set()
     await asyncio.gather(*running)
     assert 99 not in itertools.chain(*runner.batches)
+
+
+async def test_lanes_take_turns_in_their_slots() -> None:
+    runner = Runner()
+    slots = asyncio.Semaphore(2)
+    lanes = [Coalescer(runner.run, slots=slots) for _ in range(3)]
+    runner.gate.clear()
+    tasks = [asyncio.create_task(lane.submit(number)) for number, lane in enumerate(lanes)]
+    await runner.begun.acquire()
+    await runner.begun.acquire()
+    more = [asyncio.create_task(lane.submit(number)) for number, lane in enumerate(lanes, start=3)]
+    await asyncio.sleep(0)
+    assert runner.begun.locked()
+    runner.gate.set()
+    assert await asyncio.gather(*tasks, *more) == [number * 10 for number in range(6)]
+    # The third waited, and so has what came for it meanwhile in its first batch.
+    assert sorted(map(sorted, runner.batches)) == [[0], [1], [2, 5], [3], [4]]
