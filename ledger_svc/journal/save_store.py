@@ -1,17 +1,18 @@
 """Writing a batch: one round trip of array statements, whatever its size."""
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
 from ledger_svc.journal.account import Account
+from ledger_svc.journal.arrays_store import typed
 from ledger_svc.journal.book import Book, Told
+from ledger_svc.journal.driver_store import Row
 from ledger_svc.journal.values import Use
 from svckit.clock import new_id
-
-Row = tuple[Any, ...]
 
 SAVE_ACCOUNTS: Final = """
 UPDATE accounts a SET posted = w.posted, held = w.held, version = w.version, last_at = w.last_at
@@ -62,8 +63,9 @@ async def save(connection: AsyncConnection[Any], book: Book) -> None:
     """Writes what the batch made true, in one round trip. Raises what the database refuses, as a whole."""
     program_id, touched = book.program_id, [a for a in book.accounts.values() if a.changes.any]
     entries = [(a.account_id, *entry) for a in touched for entry in a.changes.entries]
-    lots = [(a.account_id, lot) for a in touched for lot in a.changes.lots.values() if lot not in a.changes.new_lots]
     new_lots = [(a.account_id, lot) for a in touched for lot in a.changes.new_lots]
+    born_now = {lot.lot_id for _, lot in new_lots}
+    lots = [(a.account_id, lot) for a in touched for lot in a.changes.lots.values() if lot.lot_id not in born_now]
     uses = [row for transaction_id, used in _all_uses(book, touched).items() for row in _rows(transaction_id, used)]
     holds = {hold.hold_id: hold for hold in (*book.new_holds, *book.ended_holds)}.values()
     reversed_ = {original.entry.transaction_id: original for original, _ in book.reversals}.values()
@@ -80,8 +82,9 @@ async def save(connection: AsyncConnection[Any], book: Book) -> None:
     of = {key: account.account_id for key, account in book.accounts.items()}
     placed = [(h.hold_id, of[h.key], h.amount, h.state, h.placed_at, h.expires_at, h.ended_at) for h in holds]
     writer.write(SAVE_HOLDS, placed, program_id)
-    writer.write(SAVE_EVENTS, book.new_events, program_id)
-    kept = [(*name, o.fingerprint, o.state, o.body) for name, o in book.new_keys.items()]
+    # In one order, because who brings the same event or key under other accounts' locks waits here.
+    writer.write(SAVE_EVENTS, sorted(book.new_events, key=attrgetter("event_id")), program_id)
+    kept = [(*name, o.fingerprint, o.state, o.body) for name, o in sorted(book.new_keys.items(), key=itemgetter(0))]
     writer.write(SAVE_KEYS, kept, program_id)
     writer.write(SAVE_OUTBOX, [_told(told) for told in book.told], program_id)
     await writer.send(connection)
@@ -102,7 +105,7 @@ class Writer:
         if rows:
             columns = [list(column) for column in zip(*rows, strict=True)]
             self._parts.append(statement)
-            self._parameters += (*columns, program_id) if last else (program_id, *columns)
+            self._parameters += typed(statement, (*columns, program_id) if last else (program_id, *columns))
 
     async def send(self, connection: AsyncConnection[Any]) -> None:
         """Sends what there is."""

@@ -18,9 +18,13 @@ from google.protobuf.message import Message
 from rewards.identity.v1 import programs_pb2
 from rewards.identity.v1.programs_pb2_grpc import ProgramDirectoryServiceStub
 from rewards.ledger.v1 import (
+    adjustments_pb2,
+    adjustments_pb2_grpc,
     directory_pb2,
     earning_pb2,
     earning_pb2_grpc,
+    funding_pb2,
+    funding_pb2_grpc,
     journal_pb2,
     journal_pb2_grpc,
     movements_pb2,
@@ -41,7 +45,7 @@ from svckit.errors import Reason
 from svckit.testing import headers, partner, serving
 
 PROGRAM = "sandbox-test"
-SCOPES = ("points:read", "points:write", "events:write")
+SCOPES = ("points:read", "points:write", "events:write", "funding:write")
 SETTINGS = programs_pb2.Program(
     program_id=PROGRAM,
     name="Test",
@@ -50,7 +54,7 @@ SETTINGS = programs_pb2.Program(
     currency="USD",
     asset="PTS",
     points_per_unit=80,
-    policy=programs_pb2.Policy(transfer_max_points=2**53),
+    policy=programs_pb2.Policy(transfer_max_points=2**53, adjust_alone_max_points=100),
     version=1,
 )
 BASE_RULE = earning_pb2.EarningRule(rule_id="base", version=1, points_numerator=1, points_denominator=1)
@@ -64,6 +68,8 @@ class Caller:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._rpcs: dict[str, tuple[Any, type[Message]]] = {}
         for package, service, stub in (
+            (adjustments_pb2, "AdjustmentsService", adjustments_pb2_grpc.AdjustmentsServiceStub(channel)),
+            (funding_pb2, "FundingService", funding_pb2_grpc.FundingServiceStub(channel)),
             (points_pb2, "PointsService", points_pb2_grpc.PointsServiceStub(channel)),
             (movements_pb2, "MovementsService", movements_pb2_grpc.MovementsServiceStub(channel)),
             (journal_pb2, "JournalService", journal_pb2_grpc.JournalServiceStub(channel)),
@@ -71,10 +77,10 @@ class Caller:
             for method in package.DESCRIPTOR.services_by_name[service].methods:
                 self._rpcs[method.name] = (getattr(stub, method.name), getattr(package, method.input_type.name))
 
-    async def call(self, rpc: str, key: str = "", **fields: Any) -> Any:
-        """The answer, under `key` or one of its own. Raises AioRpcError."""
+    async def call(self, rpc: str, key: str = "", *, by: str = "cred_a", **fields: Any) -> Any:
+        """The answer to the credential `by`, under `key` or one of its own. Raises AioRpcError."""
         method, request = self._rpcs[rpc]
-        metadata = headers(partner(PROGRAM, *SCOPES), key or str(new_id()))
+        metadata = headers(partner(PROGRAM, *SCOPES, name=by), key or str(new_id()))
         return await method(request(**fields), timeout=10, metadata=metadata)
 
     async def outcome(self, rpc: str, key: str = "", **fields: Any) -> Any:

@@ -128,3 +128,5 @@ async def test_a_debit_may_draw_from_more_lots_than_a_small_number_counts(twins:
     assert spent.balance == 0
     [drawn] = await ask(twins.url, "SELECT count(*), min(position), max(position) FROM lot_uses")
     assert drawn == (LOTS, 0, LOTS - 1)
+    back = await twins.one.call("ReversalPoints", transaction_id=spent.transaction_id)
+    assert (back.restored, back.balance) == (LOTS, LOTS)

@@ -129,7 +129,7 @@ def _environment() -> dict[str, str]:
     return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-@pytest.mark.timeout(120 * TIMES)
+@pytest.mark.timeout(300 * TIMES)
 async def test_every_breakage_is_found_and_nothing_else(tmp_path: Path) -> None:
     whole = asyncio.create_task(failed(copied(tmp_path / "whole")))
     tries = [

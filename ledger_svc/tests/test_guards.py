@@ -21,8 +21,8 @@ async def test_a_balance_is_decided_under_its_row_lock(twins: Twins) -> None:
     async with asyncio.TaskGroup() as group:
         async with holding(twins.url, WRITES_HELD):
             spends = [
-                group.create_task(process.outcome("RedeemPoints", member_id="m_1", points=100))
-                for process in (twins.one, twins.other)
+                group.create_task(process.definite("RedeemPoints", key, member_id="m_1", points=100))
+                for process, key in ((twins.one, "one"), (twins.other, "other"))
             ]
             await waiting(twins.url, 2)
     outcomes = [spend.result() for spend in spends]
@@ -36,7 +36,7 @@ async def test_a_key_is_taken_with_its_effect_or_not_at_all(twins: Twins) -> Non
     async with asyncio.TaskGroup() as group:
         async with holding(twins.url, KEYS_HELD):
             spends = [
-                group.create_task(process.outcome("RedeemPoints", "one-key", member_id=member_id, points=100))
+                group.create_task(process.definite("RedeemPoints", "one-key", member_id=member_id, points=100))
                 for process, member_id in ((twins.one, "m_1"), (twins.other, "m_2"))
             ]
             await waiting(twins.url, 2)
@@ -62,8 +62,8 @@ async def test_accounts_are_locked_in_one_order_whatever_the_request(twins: Twin
         async with holding(twins.url, ACCOUNT_HELD, ids["m_2"]):
             async with holding(twins.url, ACCOUNT_HELD, ids["m_1"]):
                 for process, giver, taker in ((twins.one, "m_1", "m_2"), (twins.other, "m_2", "m_1")):
-                    transfer = process.call("CreateTransfer", from_member_id=giver, to_member_id=taker, points=10)
-                    group.create_task(transfer)
+                    transfer = {"from_member_id": giver, "to_member_id": taker, "points": 10}
+                    group.create_task(process.definite("CreateTransfer", giver, **transfer))
                 # Whoever took the accounts in the order of the request would now wait at one each, ...
                 await waiting(twins.url, 2)
             # ... and here have the one and wait for the other.

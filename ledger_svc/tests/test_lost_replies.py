@@ -123,7 +123,7 @@ async def test_a_bulk_call_without_an_answer_is_sent_again_as_a_whole(fragile: F
 
 async def test_a_connection_that_breaks_before_the_commit_is_nobodys_trouble(fragile: Fragile) -> None:
     async with asyncio.TaskGroup() as group:
-        async with holding(fragile.url, KEYS_HELD):
+        async with holding(fragile.url, "SELECT FROM accounts FOR UPDATE"):
             call = group.create_task(fragile.redeem("k"))
             await waiting(fragile.url, 1)
             fragile.database.cut()

@@ -134,6 +134,23 @@ async def test_reversals_of_one_transaction_under_several_keys(
         assert rest == refusal if points == 100 else rest.restored == 10
 
 
+async def test_an_adjustment_is_approved_or_rejected(twins: Twins) -> None:  # G19
+    for _ in range(10):
+        [before] = await twins.balances("m_1")
+        asked = await twins.one.call("CreateAdjustment", member_id="m_1", points=500, reason_code="GOODWILL")
+        named = {"adjustment_id": asked.adjustment.adjustment_id}
+        outcomes = await at_once(
+            *(
+                process.outcome("ApproveAdjustment", by=f"cred_{place}", **named)
+                for place, process in enumerate(twins.each(4))
+            ),
+            *(process.outcome("RejectAdjustment", **named) for process in twins.each(4)),
+        )
+        assert [outcome for outcome in outcomes if isinstance(outcome, str)] == ["CONFLICT"] * 7
+        approved = any(not isinstance(outcome, str) for outcome in outcomes[:4])
+        assert await twins.balances("m_1") == [before + 500 * approved]
+
+
 async def test_transfers_in_both_directions_lose_nothing_and_never_lock_up(twins: Twins, authority: Any) -> None:
     holders = await members(twins, authority, 10, 100)
 
