@@ -41,7 +41,7 @@ OFTEN = {
     *("PlaceHold", "CreateHold", "CaptureHold", "CapturePointsHold", "VoidHold", "VoidPointsHold", "CreateDeposit"),
     *("CreateAdjustment", "ApproveAdjustment", "item done", "replayed", "IDEMPOTENCY_KEY_REUSED", "came back too late"),
 }
-PHASES = (Phase.generate, Phase.shrink) if not os.environ.get("NOSHRINK") else (Phase.generate,)
+PHASES = (Phase.generate, Phase.shrink)
 
 MEMBERS = st.sampled_from(("ann", "ann", "bob", "cyd") * 6 + (NOBODY,))
 OWNERS = st.tuples(MEMBERS, st.sampled_from(("PTS",) * 20 + ("STARS",) * 4 + ("GEMS",)))
