@@ -43,6 +43,9 @@ proto-check: protos ## Check the protos: format, lint, and nothing broken since 
 	@cd protos && buf lint gen/descriptors.binpb --config buf.yaml --path rewards
 	@cd protos && buf breaking gen/descriptors.binpb --against frozen.binpb --config buf.yaml --path rewards
 
+openapi: setup ## Write the OpenAPI document of the REST surface to openapi.json
+	@$(BIN)/python -m gateway.openapi --out openapi.json
+
 test: setup ## Run every test
 	@$(BIN)/pytest
 
@@ -60,4 +63,4 @@ bench: setup ## Print the benchmark as ratios and write .bench/latest.json
 clean: ## Remove the environment, the generated code and the mesh's state
 	rm -rf .venv protos/gen .mesh .bench
 
-.PHONY: help setup protos proto-freeze fmt lint types proto-check test check demo up bench clean
+.PHONY: help setup protos proto-freeze fmt lint types proto-check openapi test check demo up bench clean

@@ -30,7 +30,12 @@ def listener(
         "access_log": access_log(),
         "local_reply_config": local_replies(),
         "http_filters": list(filters),
-        "route_config": {"name": "published", "virtual_hosts": [virtual_host]},
+        "route_config": {
+            "name": "published",
+            "virtual_hosts": [virtual_host],
+            # The OpenAPI document is one, and Envoy's default is for a line of text.
+            "max_direct_response_body_size_bytes": BUFFER_BYTES,
+        },
     }
     return {
         "name": "edge",

@@ -10,7 +10,8 @@ from gateway.envoy.routes import virtual_host
 from gateway.envoy.schema import Schema
 from gateway.envoy.script import bundle
 from gateway.envoy.settings import GatewaySettings
-from gateway.envoy.surface import load, published
+from gateway.openapi.document import text
+from gateway.surface import load, published
 
 _CONNECTIONS: Final = "envoy.resource_monitors.global_downstream_max_connections"
 _HEAP: Final = "envoy.resource_monitors.fixed_heap"
@@ -28,7 +29,7 @@ def render(settings: GatewaySettings) -> str:
     for rpc in rpcs:
         settings.upstreams[rpc.cluster]
     script = bundle(Schema(descriptors).tables(rpcs))
-    edge = listener(settings, virtual_host(rpcs), http_filters(rpcs, descriptors, script))
+    edge = listener(settings, virtual_host(rpcs, text(descriptors)), http_filters(rpcs, descriptors, script))
     bootstrap = {
         "node": {"id": "gateway", "cluster": "gateway"},
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": settings.admin_port}}},

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from gateway.surface import DESCRIPTORS
 from svckit.config import required
-
-_DESCRIPTORS = Path(__file__).resolve().parents[2] / "protos" / "gen" / "descriptors.binpb"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +49,7 @@ class GatewaySettings:
             upstreams={name: address for name, _, address in pairs},
             otlp=endpoint.netloc or None,
             environment=os.environ.get("REWARDS_ENVIRONMENT", "development"),
-            descriptors=_DESCRIPTORS,
+            descriptors=DESCRIPTORS,
         )
 
     @property

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
@@ -15,6 +16,7 @@ from devmesh.demo.partner import Answer
 from devmesh.mesh import Mesh
 from ledger_svc.verify.report import faults, findings
 from svckit.clock import new_id
+from tests.mesh.truth import Document
 
 
 @dataclass
@@ -85,9 +87,26 @@ async def mesh() -> AsyncIterator[Mesh]:
             yield running
 
 
+@pytest.fixture(scope="session")
+async def document(mesh: Mesh) -> Document:
+    """What the mesh says of itself."""
+    async with aiohttp.ClientSession() as session, session.get(f"{mesh.url}/v1/openapi.json") as response:
+        assert response.status == 200
+        return Document(await response.json())
+
+
 @pytest.fixture
-async def http(mesh: Mesh) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(base_url=mesh.url) as session:
+async def http(mesh: Mesh, document: Document) -> AsyncIterator[aiohttp.ClientSession]:
+    """A session whose every answer must be as the served document says."""
+
+    async def check(_: aiohttp.ClientSession, __: SimpleNamespace, ended: aiohttp.TraceRequestEndParams) -> None:
+        response = ended.response
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        document.check(ended.method, response.url.raw_path, response.status, headers, await response.read())
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(check)
+    async with aiohttp.ClientSession(base_url=mesh.url, trace_configs=[trace]) as session:
         yield session
 
 
