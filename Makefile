@@ -26,6 +26,9 @@ protos: $(STAMP) ## Generate code and descriptors into protos/gen
 proto-freeze: protos ## Freeze the protos: from now on they may not break what they are now
 	@$(BIN)/buf build protos/gen/descriptors.binpb --exclude-source-info -o protos/frozen.binpb
 
+api-freeze: setup ## Freeze v1's JSON as it is now: a test holds it, so that a change of it is a deliberate act
+	@$(BIN)/python -m gateway.openapi --freeze protos/v1.shapes
+
 fmt: setup ## Format the code and the protos
 	@$(BIN)/ruff format $(PACKAGES)
 	@$(BIN)/ruff check --fix --exit-zero --quiet $(PACKAGES)
@@ -63,4 +66,4 @@ bench: setup ## Print the benchmark as ratios and write .bench/latest.json
 clean: ## Remove the environment, the generated code and the mesh's state
 	rm -rf .venv protos/gen .mesh .bench
 
-.PHONY: help setup protos proto-freeze fmt lint types proto-check openapi test check demo up bench clean
+.PHONY: help setup protos proto-freeze api-freeze fmt lint types proto-check openapi test check demo up bench clean

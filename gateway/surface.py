@@ -45,6 +45,7 @@ class Rpc:
     cluster: str
     access: options_pb2.Access
     idempotency: "options_pb2.Idempotency.ValueType"
+    deprecation: options_pb2.Deprecation | None
     request: str
     response: str
     streams: bool
@@ -123,6 +124,7 @@ def _rpc(package: str, service: str, method: MethodDescriptorProto) -> Rpc:
         cluster=f"{package.split('.')[-2]}_svc",
         access=options[options_pb2.access],
         idempotency=options[options_pb2.idempotency],
+        deprecation=options[options_pb2.deprecation] if method.options.HasExtension(options_pb2.deprecation) else None,
         request=method.input_type.removeprefix("."),
         response=method.output_type.removeprefix("."),
         streams=method.server_streaming,

@@ -28,8 +28,10 @@ def render(settings: GatewaySettings) -> str:
     rpcs = published(descriptors)
     for rpc in rpcs:
         settings.upstreams[rpc.cluster]
-    script = bundle(Schema(descriptors).tables(rpcs))
-    edge = listener(settings, virtual_host(rpcs, text(descriptors)), http_filters(rpcs, descriptors, script))
+    script = bundle(Schema(descriptors, settings.versions).tables(rpcs))
+    edge = listener(
+        settings, virtual_host(rpcs, text(descriptors, settings.versions)), http_filters(rpcs, descriptors, script)
+    )
     bootstrap = {
         "node": {"id": "gateway", "cluster": "gateway"},
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": settings.admin_port}}},

@@ -92,7 +92,7 @@ def _cors() -> dict[str, Any]:
         "allow_origin_string_match": [{"safe_regex": {"regex": ".*"}}],
         "allow_methods": "GET, POST, PUT, PATCH, DELETE",
         "allow_headers": "authorization, content-type, idempotency-key, if-none-match, x-api-key, traceparent",
-        "expose_headers": "etag, idempotency-replayed, retry-after, x-ratelimit-limit, x-ratelimit-remaining, "
-        "x-ratelimit-reset, x-request-id, x-trace-id",
+        "expose_headers": "deprecation, etag, idempotency-replayed, link, retry-after, sunset, x-ratelimit-limit, "
+        "x-ratelimit-remaining, x-ratelimit-reset, x-request-id, x-trace-id",
         "max_age": "600",
     }

@@ -7,9 +7,11 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from rewards.errors.v1 import errors_pb2
+from rewards.options.v1.options_pb2 import Deprecation
 
 from gateway.openapi.document import PATH
 from gateway.surface import ERRORS, HTTP_BODY, ROOTS, Binding, Rpc, family
+from gateway.versions import VERSIONS, deprecation, notices
 
 _SCALARS: Final = {
     FieldDescriptor.TYPE_BOOL: "bool",
@@ -61,7 +63,8 @@ _DOCUMENT: Final[Table] = {
 class Schema:
     """Collects the messages and enums that the surface uses, from its requests, answers and error details."""
 
-    def __init__(self, descriptors: FileDescriptorSet) -> None:
+    def __init__(self, descriptors: FileDescriptorSet, versions: Mapping[str, Deprecation] = VERSIONS) -> None:
+        self._versions = versions
         self._pool = descriptor_pool.DescriptorPool()
         for file in descriptors.file:
             self._pool.Add(file)
@@ -102,6 +105,9 @@ class Schema:
             "query": query,
             "raw": raw,
         }
+        ending = deprecation(rpc, binding, self._versions)
+        if ending is not None:
+            route["notices"] = notices(ending)
         if binding.body and not raw:
             route["body"] = self._body(request, binding, read)
         if rpc.response != HTTP_BODY:

@@ -1,10 +1,11 @@
 """The whole document."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from rewards.options.v1.options_pb2 import Deprecation
 
 from gateway.openapi.comments import Comments
 from gateway.openapi.headers import HEADERS, referred
@@ -12,6 +13,7 @@ from gateway.openapi.messages import Messages
 from gateway.openapi.operations import Operations, path_of
 from gateway.openapi.refusals import DETAILS, Reason, Refusals, refusal_schema
 from gateway.surface import ERRORS, Rpc, published
+from gateway.versions import VERSIONS
 
 Json = dict[str, Any]
 
@@ -39,12 +41,12 @@ Unknown, misspelt and repeated fields are refused by name. Points and fields end
 """
 
 
-def document(descriptors: FileDescriptorSet) -> Json:
+def document(descriptors: FileDescriptorSet, versions: Mapping[str, Deprecation] = VERSIONS) -> Json:
     """The OpenAPI 3.1 document of everything in `descriptors` that partners may call over REST."""
     rpcs = [rpc for rpc in published(descriptors) if rpc.bindings]
     comments = Comments(descriptors)
     messages, refusals = Messages(descriptors, comments), Refusals(comments)
-    operations = Operations(comments, messages, refusals)
+    operations = Operations(comments, messages, refusals, versions)
     paths: Json = {PATH: {"get": _itself(refusals)}}
     for rpc in rpcs:
         for binding in rpc.bindings:
@@ -73,9 +75,9 @@ def document(descriptors: FileDescriptorSet) -> Json:
     }
 
 
-def text(descriptors: FileDescriptorSet) -> str:
+def text(descriptors: FileDescriptorSet, versions: Mapping[str, Deprecation] = VERSIONS) -> str:
     """The document as it is served. The same protos give the same text."""
-    return json.dumps(document(descriptors), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(document(descriptors, versions), ensure_ascii=False, separators=(",", ":"))
 
 
 def _itself(refusals: Refusals) -> Json:

@@ -25,10 +25,16 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         "There where this is the answer of an earlier call with the same key.", {"type": "string", "const": "true"}
     ),
     "WWW-Authenticate": _header("How to authenticate.", {"type": "string", "minLength": 1}),
+    "Deprecation": _header(
+        "Since when this is on its way out (RFC 9745).", {"type": "string", "pattern": "^@[0-9]+$"}, always=True
+    ),
+    "Sunset": _header("When it may be gone (RFC 8594).", {"type": "string", "minLength": 1}),
+    "Link": _header("The page that says what to do instead.", {"type": "string", "minLength": 1}, always=True),
     "ETag": _header("Changes with the answer; send it as If-None-Match.", {"type": "string", "minLength": 1}),
 }
 EVERY: Final = ("X-Request-Id", "X-Trace-Id")
 LIMITS: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
+DEPRECATED: Final = ("Deprecation", "Sunset", "Link")
 REPLAYED: Final = "Idempotency-Replayed"
 OF_REFUSAL: Final = {
     401: ("WWW-Authenticate",),

@@ -1,17 +1,19 @@
 """One operation of the document: a REST form of an RPC."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from rewards.options.v1 import options_pb2
+from rewards.options.v1.options_pb2 import Deprecation
 
 from gateway.openapi.comments import Comments, summary
-from gateway.openapi.headers import LIMITS, REPLAYED, referred
+from gateway.openapi.headers import DEPRECATED, LIMITS, REPLAYED, referred
 from gateway.openapi.messages import Messages
 from gateway.openapi.refusals import Refusals, refused_with
 from gateway.openapi.rules import Schema
 from gateway.surface import HTTP_BODY, VARIABLE, Binding, Rpc, family
+from gateway.versions import deprecation
 
 Json = dict[str, Any]
 
@@ -22,7 +24,10 @@ _NO_KEY: Final = options_pb2.Idempotency.IDEMPOTENCY_UNSPECIFIED
 class Operations:
     """Makes operations out of what the protos say."""
 
-    def __init__(self, comments: Comments, messages: Messages, refusals: Refusals) -> None:
+    def __init__(
+        self, comments: Comments, messages: Messages, refusals: Refusals, versions: Mapping[str, Deprecation]
+    ) -> None:
+        self._versions = versions
         self._comments = comments
         self._messages = messages
         self._refusals = refusals
@@ -47,6 +52,11 @@ class Operations:
         refused = refused_with(rpc, text, has_body=bool(binding.body))
         answers = self._refusals.of(refused, family(binding.template))
         made["responses"] = {"200": self._success(rpc, binding), **answers}
+        ending = deprecation(rpc, binding, self._versions)
+        if ending is not None:
+            made["deprecated"] = True
+            made["description"] = f"{text}\n\n{_farewell(ending)}"
+            made["responses"]["200"]["headers"] |= referred(DEPRECATED)
         return made
 
     def _parameters(self, rpc: Rpc, binding: Binding) -> Iterator[Json]:
@@ -114,6 +124,11 @@ def path_of(messages: Messages, rpc: Rpc, binding: Binding) -> str:
     """The path of a binding, with its variables named as in JSON."""
     fields = messages.find(rpc.request).fields_by_name
     return VARIABLE.sub(lambda found: f"{{{fields[found[1]].json_name}}}", binding.template)
+
+
+def _farewell(ending: Deprecation) -> str:
+    gone = f", and may be gone from {ending.sunset} on" if ending.sunset else ""
+    return f"Deprecated since {ending.since}{gone}: see <{ending.link}>."
 
 
 def _security(rpc: Rpc) -> list[Json]:
