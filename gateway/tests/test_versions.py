@@ -100,14 +100,11 @@ def test_a_change_of_the_json_is_seen() -> None:
     made = document(load(DESCRIPTORS))
     before = shapes(made, "/v1/")
     balance = made["components"]["schemas"]["ledger.GetBalanceResponse"]
-    for change in (
-        lambda schema: schema["properties"].pop("held"),
-        lambda schema: schema["required"].remove("held"),
-        lambda schema: schema["properties"]["held"].update(type="string"),
-    ):
-        kept = copy.deepcopy(balance)
-        change(balance)
-        assert shapes(made, "/v1/") != before
-        balance.clear()
-        balance.update(kept)
-    assert shapes(made, "/v1/") == before
+    kept = copy.deepcopy(balance)
+    del balance["properties"]["held"]
+    gone = shapes(made, "/v1/")
+    balance["properties"] = {**kept["properties"], "held": {"type": "string"}}
+    retyped = shapes(made, "/v1/")
+    balance.update(copy.deepcopy(kept))
+    balance["required"].remove("held")
+    assert len({before, gone, retyped, shapes(made, "/v1/")}) == 4
