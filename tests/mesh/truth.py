@@ -23,6 +23,8 @@ class Document:
         # Literal paths first: "/v1/rewards" is no "/v1/{anything}".
         self._paths.sort(key=lambda entry: entry[0].pattern.count("[^/]+?"))
         self._components = closed["components"]
+        self._refusal = {"$ref": "#/components/schemas/Refusal"}
+        self._validators: dict[int, jsonschema.Draft202012Validator] = {}
 
     def check(self, method: str, path: str, status: int, headers: dict[str, str], body: bytes) -> None:
         """One answer to `method` on `path`, without its query. Header names are in lower case."""
@@ -32,7 +34,7 @@ class Document:
         operation = self._operation(method, path)
         if operation is None:
             assert str(status) in _UNROUTED, where
-            self._check_json({"$ref": "#/components/schemas/Refusal"}, json.loads(body), where)
+            self._check_json(self._refusal, json.loads(body), where)
             return
         answers = operation["responses"]
         assert str(status) in answers, f"undocumented status: {where}"
@@ -67,9 +69,11 @@ class Document:
         self._check_json(header["schema"], value, f"{name} of {where}")
 
     def _check_json(self, schema: Json, value: Any, where: str) -> None:
-        whole = {**schema, "components": self._components}
-        validator = jsonschema.Draft202012Validator(whole, format_checker=jsonschema.FormatChecker())
-        wrong = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+        if id(schema) not in self._validators:
+            whole = {**schema, "components": self._components}
+            checker = jsonschema.FormatChecker()
+            self._validators[id(schema)] = jsonschema.Draft202012Validator(whole, format_checker=checker)
+        wrong = [f"{error.json_path}: {error.message}" for error in self._validators[id(schema)].iter_errors(value)]
         assert wrong == [], f"{where}: {wrong}"
 
 
