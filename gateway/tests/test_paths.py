@@ -1,6 +1,7 @@
 """What enters by its head: paths, methods, types, parameters, and what is not HTTP at all."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 from rewards.ledger.v1 import points_pb2
@@ -195,3 +196,10 @@ async def test_precedence_syntax_before_credential(gate: Gate) -> None:
     assert (await gate.call("POST", "/v1/GetBalance", raw=b"{}", headers=bad)).status == 415
     assert (await gate.call("POST", "/v1/GetBalance", {"x": 1}, headers=bad)).status == 400
     assert (await gate.call("POST", "/v1/GetBalance", {}, headers=bad)).status == 401
+
+
+@pytest.mark.parametrize("before", range(4))
+async def test_a_name_that_is_cut_is_still_text(gate: Gate, before: int) -> None:
+    name = "a" * before + "\U0001f469" * 90
+    (field,) = violations(await gate.call("GET", f"/v1/rewards?{quote(name)}=1"))
+    assert name.startswith(field.removesuffix("…"))

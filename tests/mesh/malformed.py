@@ -144,8 +144,8 @@ class Attacks:
                 yield Attack(f"{name} is {odd[:20]}", method, path.format(**{**rest, name: odd}), surely=False)
 
     def _queries(self, method: str, good: str, parameters: list[Json]) -> Iterator[Attack]:
-        for bad in ("nobody=1", "a%00=1", "%FF=1", "=1"):
-            yield Attack(f"query {bad}", method, f"{good}&{bad}")
+        for bad in ("nobody=1", "a%00=1", "%FF=1", "=1", f"a{'%C3%A8' * 150}=1"):
+            yield Attack(f"query {bad[:20]}", method, f"{good}&{bad}")
         for parameter in parameters:
             name, schema = parameter["name"], self._resolved(parameter["schema"])
             for bad in ("%00", "a%00b", "%FF", "%ED%A0%80"):

@@ -78,7 +78,7 @@ local function check_query(problems, route, query)
     local field = route.query[name]
     if not field then
       if body.invalid_utf8(name) then name = "?" end
-      problems[#problems + 1] = { field = name:sub(1, 100), description = "is not a parameter of this request" }
+      problems[#problems + 1] = { field = body.shown(name), description = "is not a parameter of this request" }
     elseif seen[name] and field.kind ~= "list" then
       problems[#problems + 1] = { field = name, description = "is given twice" }
     else
