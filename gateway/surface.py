@@ -46,6 +46,7 @@ class Rpc:
     access: options_pb2.Access
     idempotency: "options_pb2.Idempotency.ValueType"
     deprecation: options_pb2.Deprecation | None
+    conditional: bool
     request: str
     response: str
     streams: bool
@@ -125,6 +126,7 @@ def _rpc(package: str, service: str, method: MethodDescriptorProto) -> Rpc:
         access=options[options_pb2.access],
         idempotency=options[options_pb2.idempotency],
         deprecation=options[options_pb2.deprecation] if method.options.HasExtension(options_pb2.deprecation) else None,
+        conditional=options[options_pb2.conditional],
         request=method.input_type.removeprefix("."),
         response=method.output_type.removeprefix("."),
         streams=method.server_streaming,

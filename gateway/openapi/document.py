@@ -24,6 +24,13 @@ _KEY: Final = {
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     "example": "order-1042-redeem",
 }
+_IF_NONE_MATCH: Final = {
+    "name": "If-None-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of an answer that the caller has already.",
+    "schema": {"type": "string"},
+}
 _KEY_TEXT: Final = (
     "Names this call for ever, within the program and the operation: the same key with the same request gives the "
     "first answer again, and never a second effect."
@@ -33,8 +40,9 @@ Rewards, loyalty points and their redemption.
 
 Every answer under `/v1/` is an envelope. `IsSucessful` (that spelling) agrees with the HTTP status; `ErrorCode` is 0
 or a row of the table below; `ReturnObject` is what was asked for or, on a refusal, its `reason` and `details`.
-Unknown, misspelt and repeated fields are refused by name. Points and fields ending in `Minor` are whole numbers up to
-2^53; other amounts are decimal major units. Instants are RFC 3339, in UTC. Enum values are read in any case.
+Unknown, misspelt and repeated fields are refused by name, and a null is read as if its field were not there. Points
+and fields ending in `Minor` are whole numbers up to 2^53; other amounts are decimal major units. Instants are RFC
+3339, in UTC. Enum values are read in any case.
 
 | ErrorCode | reason | HTTP | when | retry | remembered under the key |
 |---|---|---|---|---|---|
@@ -65,6 +73,7 @@ def document(descriptors: FileDescriptorSet, versions: Mapping[str, Deprecation]
             "parameters": {
                 "IdempotencyKey": {**_KEY, "required": True, "description": _KEY_TEXT},
                 "OptionalIdempotencyKey": {**_KEY, "required": False, "description": _KEY_TEXT},
+                "IfNoneMatch": _IF_NONE_MATCH,
             },
             "headers": HEADERS,
             "responses": dict(sorted(refusals.responses.items())),

@@ -30,11 +30,14 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
     ),
     "Sunset": _header("When it may be gone (RFC 8594).", {"type": "string", "minLength": 1}),
     "Link": _header("The page that says what to do instead.", {"type": "string", "minLength": 1}, always=True),
-    "ETag": _header("Changes with the answer; send it as If-None-Match.", {"type": "string", "minLength": 1}),
+    "ETag": _header(
+        "Changes with the answer; send it as If-None-Match.", {"type": "string", "minLength": 1}, always=True
+    ),
 }
 EVERY: Final = ("X-Request-Id", "X-Trace-Id")
 LIMITS: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset")
 DEPRECATED: Final = ("Deprecation", "Sunset", "Link")
+TAGGED: Final = ("ETag",)
 REPLAYED: Final = "Idempotency-Replayed"
 OF_REFUSAL: Final = {
     401: ("WWW-Authenticate",),

@@ -8,7 +8,7 @@ from rewards.options.v1 import options_pb2
 from rewards.options.v1.options_pb2 import Deprecation
 
 from gateway.openapi.comments import Comments, summary
-from gateway.openapi.headers import DEPRECATED, LIMITS, REPLAYED, referred
+from gateway.openapi.headers import DEPRECATED, LIMITS, REPLAYED, TAGGED, referred
 from gateway.openapi.messages import Messages
 from gateway.openapi.refusals import Refusals, refused_with
 from gateway.openapi.rules import Schema
@@ -49,15 +49,22 @@ class Operations:
             made["parameters"] = parameters
         if binding.body:
             made["requestBody"] = self._body(self._messages.find(rpc.request), binding)
-        refused = refused_with(rpc, text, has_body=bool(binding.body))
-        answers = self._refusals.of(refused, family(binding.template))
-        made["responses"] = {"200": self._success(rpc, binding), **answers}
+        made["responses"] = {"200": self._success(rpc, binding), **self._refused(rpc, binding, text)}
+        if rpc.conditional:
+            made["responses"]["304"] = {"description": "It is what If-None-Match names.", "headers": referred(TAGGED)}
         ending = deprecation(rpc, binding, self._versions)
         if ending is not None:
             made["deprecated"] = True
             made["description"] = f"{text}\n\n{_farewell(ending)}"
             made["responses"]["200"]["headers"] |= referred(DEPRECATED)
         return made
+
+    def _refused(self, rpc: Rpc, binding: Binding, comment: str) -> Json:
+        form = family(binding.template)
+        names = refused_with(rpc, comment, has_body=bool(binding.body))
+        # There the body holds the credential (RFC 6749 section 5.2), and no comment has to say so.
+        more = {"UNAUTHENTICATED"} if form.startswith("oauth") else set()
+        return self._refusals.of(names | more, form)
 
     def _parameters(self, rpc: Rpc, binding: Binding) -> Iterator[Json]:
         message = self._messages.find(rpc.request)
@@ -70,6 +77,8 @@ class Operations:
         if rpc.idempotency != _NO_KEY:
             needed = rpc.idempotency == _KEY_NEEDED
             yield {"$ref": f"#/components/parameters/{'IdempotencyKey' if needed else 'OptionalIdempotencyKey'}"}
+        if rpc.conditional:
+            yield {"$ref": "#/components/parameters/IfNoneMatch"}
 
     def _parameter(self, field: FieldDescriptor, place: str, *, needed: bool) -> Json:
         schema = self._messages.field(field, sent=True)
@@ -93,7 +102,8 @@ class Operations:
         message = self._messages.find(rpc.response)
         names = () if rpc.open_to_all else LIMITS
         keyed = () if rpc.idempotency == _NO_KEY else (REPLAYED,)
-        made: Json = {"description": "Done.", "headers": referred((*names, *keyed))}
+        tagged = TAGGED if rpc.conditional else ()
+        made: Json = {"description": "Done.", "headers": referred((*names, *keyed, *tagged))}
         if rpc.response == HTTP_BODY:
             return {**made, "content": {"*/*": {}}}
         if binding.response_body:

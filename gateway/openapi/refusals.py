@@ -73,8 +73,6 @@ def refused_with(rpc: Rpc, comment: str, *, has_body: bool) -> set[str]:
     comment names."""
     known = set(errors_pb2.Reason.keys())
     found = {*_ALWAYS, *(name for name in _NAME.findall(comment) if name in known)}
-    if "invalid_client" in comment:  # RFC 6749's name of it
-        found.add("UNAUTHENTICATED")
     if has_body:
         found.add("UNSUPPORTED_MEDIA_TYPE")
     if not rpc.open_to_all:

@@ -41,7 +41,10 @@ class _Reader:
         for content in body.get("content", {}).values():
             yield from self._value("  > body", content["schema"], must=body["required"])
         for status, answer in operation["responses"].items():
-            for kind, content in self._resolved(answer)["content"].items():
+            found = self._resolved(answer)
+            if "content" not in found:
+                yield f"  < {status}"
+            for kind, content in found.get("content", {}).items():
                 members = content.get("schema", {}).get("properties", {})
                 if status == "200":
                     yield from self._value(f"  < {kind}", members.get("ReturnObject", {}), must=True)
