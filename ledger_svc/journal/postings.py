@@ -138,6 +138,8 @@ class Adjust:
         else:
             entry = account.debit(draft, -self.amount)
         book.tell("points.adjusted", account, entry, abs(self.amount))
+        # What was added may have run out while it waited for its approval.
+        account.sweep(self.at)
         return Posted.of(account, entry, self.amount)
 
 
