@@ -1,5 +1,6 @@
 """Values that stand as examples, by the JSON names of fields: the sandbox's own where it has one."""
 
+import re
 from typing import Any, Final
 
 _UUID: Final = "01990f3e-8c1a-7b52-9d5e-3f6a1c2b4d70"
@@ -44,11 +45,17 @@ def example(name: str, schema: dict[str, Any]) -> Any:
         return None
     if schema.get("format") == "date-time":
         return _INSTANT
-    if name in _VALUES and _fits(_VALUES[name], kind):
-        return _VALUES[name]
-    return _UUID if kind == "string" and name.endswith("Id") else None
+    wanted = (_VALUES.get(name), _UUID if name.endswith("Id") else None)
+    return next((value for value in wanted if value is not None and _fits(value, schema)), None)
 
 
-def _fits(value: Any, kind: str | None) -> bool:
+def _fits(value: Any, schema: dict[str, Any]) -> bool:
     kinds: dict[str | None, Any] = {"string": str, "integer": int, "number": (int, float), "object": dict}
-    return isinstance(value, kinds.get(kind, ()))
+    if not isinstance(value, kinds.get(schema.get("type"), ())):
+        return False
+    if isinstance(value, str):
+        short_enough = len(value) <= schema.get("maxLength", len(value))
+        return short_enough and re.search(schema.get("pattern", ""), value) is not None
+    if isinstance(value, int | float):
+        return bool(schema.get("minimum", value) <= value <= schema.get("maximum", value))
+    return True
