@@ -187,7 +187,7 @@ class Attacks:
                 yield f"{where} is {escaped!r}", marked.replace("@@", escaped), True
             for text in ODD_TEXTS:
                 yield f"{where} is {text[:20]!r}", marked.replace('"@@"', json.dumps(text, ensure_ascii=False)), False
-            yield f"{where} is empty", _dumped(_changed(sample, where, "")), needed
+            yield f"{where} is empty", _dumped(_changed(sample, where, "")), needed and isinstance(where[-1], str)
 
     def _fields(self, schema: Json, where: Path) -> Iterator[tuple[Path, Json, bool]]:
         for name, inner in schema.get("properties", {}).items():
