@@ -35,6 +35,7 @@ _KEY_TEXT: Final = (
     "Names this call for ever, within the program and the operation: the same key with the same request gives the "
     "first answer again, and never a second effect."
 )
+_MEMBER: Final = "A member's own token. It reaches that member's own data only, and memberId may be left out."
 _INTRODUCTION: Final = """\
 Rewards, loyalty points and their redemption.
 
@@ -136,6 +137,6 @@ def _schemes(rpcs: Iterable[Rpc]) -> Json:
         "oauth2": {"type": "oauth2", "flows": {"clientCredentials": flow}},
         "bearer": {**bearer, "description": "An access token, or an API key in its place."},
         "apiKey": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
-        "memberToken": {**bearer, "description": "A member's own token. It reaches that member's own data only."},
+        "memberToken": {**bearer, "description": _MEMBER},
         "operatorToken": {**bearer, "description": "The token of an operator of the platform."},
     }
