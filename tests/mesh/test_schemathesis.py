@@ -20,7 +20,7 @@ CHECKS = (
     "ignored_auth",
 )
 TORTURE = os.environ.get("REWARDS_TORTURE") == "1"
-BUDGET_S = 900 if TORTURE else 35
+BUDGET_S = 900 if TORTURE else 45
 
 
 @pytest.mark.timeout(BUDGET_S + 120)
@@ -29,7 +29,9 @@ async def test_it_finds_no_fault_and_nothing_undocumented(mesh: Mesh, tireless_k
         *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{mesh.url}/v1/openapi.json"),
         *("--header", f"Authorization: Bearer {tireless_key}", "--checks", ",".join(CHECKS)),
         *("--phases", "examples,coverage,fuzzing,stateful" if TORTURE else "examples,coverage,fuzzing"),
-        *("--max-examples", "200" if TORTURE else "5", "--max-time", str(BUDGET_S), "--workers", "2"),
+        *("--max-examples", "200" if TORTURE else "5", "--max-time", str(BUDGET_S)),
+        # One worker: CPython 3.11 fails now and then where two threads parse at once, and Hypothesis parses lambdas.
+        *("--workers", "1"),
         *(() if TORTURE else ("--seed", "1")),
         *("--continue-on-failure", "--no-shrink", "--warnings", "off", "--no-color"),
     )
