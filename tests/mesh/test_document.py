@@ -29,6 +29,21 @@ async def test_what_is_known_already_is_not_sent_again(api: Api, http: aiohttp.C
         assert (response.status, await response.read()) == (304, b"")
 
 
+async def test_what_is_refused_seldom_is_in_it_too(api: Api) -> None:
+    """The session holds each answer against the document; here are those that no other test meets."""
+    member_id = await api.member(points=9_000_000_000_000_000)
+    event = {"memberId": member_id, "type": "purchase", "amount": 90_000_000_000_000}
+    assert (await api.post("InsertTransactionData", event)).code == 4006
+    much = {"amount": 900_000_000_000_000, "currency": "JPY"}
+    over = {"memberId": member_id, "points": 9_000_000_000_000_000, "reasonCode": "GOODWILL"}
+    asked = await api.post("adjustments", over)
+    assert (asked.status, asked.result["adjustment"]["status"]) == (200, "PENDING")
+    assert 4006 in [(await api.post("funding/deposits", much)).code for _ in range(11)]
+    recipient = {"email": "a..b@example.com", "name": "Ada", "country": "US"}
+    order = {"memberId": "m_8124", "rewardId": "copperleaf-coffee-us", "denomination": 5, "recipient": recipient}
+    assert (await api.post("redemptions", order)).code == 5006
+
+
 def test_an_answer_that_is_not_in_it_is_seen() -> None:
     judge = Document(made(load(DESCRIPTORS)))
     headers = {"content-type": "application/json", "x-request-id": "r", "x-trace-id": "0" * 32}
