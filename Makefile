@@ -26,6 +26,9 @@ protos: $(STAMP) ## Generate code and descriptors into protos/gen
 proto-freeze: protos ## Freeze the protos: from now on they may not break what they are now
 	@$(BIN)/buf build protos/gen/descriptors.binpb --exclude-source-info -o protos/frozen.binpb
 
+api-freeze: setup ## Freeze v1's JSON as it is now: a test holds it, so that a change of it is a deliberate act
+	@$(BIN)/python -m gateway.openapi --freeze protos/v1.shapes
+
 fmt: setup ## Format the code and the protos
 	@$(BIN)/ruff format $(PACKAGES)
 	@$(BIN)/ruff check --fix --exit-zero --quiet $(PACKAGES)
@@ -43,13 +46,16 @@ proto-check: protos ## Check the protos: format, lint, and nothing broken since 
 	@cd protos && buf lint gen/descriptors.binpb --config buf.yaml --path rewards
 	@cd protos && buf breaking gen/descriptors.binpb --against frozen.binpb --config buf.yaml --path rewards
 
+openapi: setup ## Write the OpenAPI document of the REST surface to openapi.json
+	@$(BIN)/python -m gateway.openapi --out openapi.json
+
 test: setup ## Run every test
 	@$(BIN)/pytest
 
 check: lint types proto-check test ## What CI runs
 
-torture: setup ## Run the long properties and fault sweeps of the ledger in full
-	@REWARDS_TORTURE=1 $(BIN)/pytest ledger_svc
+torture: setup ## Run the long properties and fault sweeps of the ledger in full, and the search for what is not documented
+	@REWARDS_TORTURE=1 $(BIN)/pytest ledger_svc tests/mesh/test_schemathesis.py
 
 demo: setup ## Start a throwaway mesh and show the main job as a partner sees it
 	@$(BIN)/python -m devmesh demo
@@ -63,4 +69,4 @@ bench: setup ## Print the benchmark as ratios and write .bench/latest.json
 clean: ## Remove the environment, the generated code and the mesh's state
 	rm -rf .venv protos/gen .mesh .bench
 
-.PHONY: help setup protos proto-freeze fmt lint types proto-check test check torture demo up bench clean
+.PHONY: help setup protos proto-freeze api-freeze fmt lint types proto-check openapi test check torture demo up bench clean

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from gateway.envoy.surface import Rpc, for_transcoder
+from gateway.surface import Rpc, for_transcoder
 
 BODY_MAX_BYTES: Final = 1 << 20
 # Under the connection's buffer, with room for the envelope: what outgrows that buffer breaks off half-sent.

@@ -30,7 +30,12 @@ def listener(
         "access_log": access_log(),
         "local_reply_config": local_replies(),
         "http_filters": list(filters),
-        "route_config": {"name": "published", "virtual_hosts": [virtual_host]},
+        "route_config": {
+            "name": "published",
+            "virtual_hosts": [virtual_host],
+            # The OpenAPI document is one, and Envoy's default is for a line of text.
+            "max_direct_response_body_size_bytes": BUFFER_BYTES,
+        },
     }
     return {
         "name": "edge",
@@ -74,6 +79,8 @@ def _hardening() -> dict[str, Any]:
             "headers_with_underscores_action": "REJECT_REQUEST",
             "idle_timeout": "300s",
         },
+        # A method that Envoy does not know is a method that the path does not take.
+        "http_protocol_options": {"allow_custom_methods": True},
         "http2_protocol_options": {
             "max_concurrent_streams": 100,
             # Over HTTP/2 this, and not the connection's limit, is how much of a body the filters may hold.

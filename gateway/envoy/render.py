@@ -10,7 +10,8 @@ from gateway.envoy.routes import virtual_host
 from gateway.envoy.schema import Schema
 from gateway.envoy.script import bundle
 from gateway.envoy.settings import GatewaySettings
-from gateway.envoy.surface import load, published
+from gateway.openapi.document import text
+from gateway.surface import load, published
 
 _CONNECTIONS: Final = "envoy.resource_monitors.global_downstream_max_connections"
 _HEAP: Final = "envoy.resource_monitors.fixed_heap"
@@ -27,8 +28,10 @@ def render(settings: GatewaySettings) -> str:
     rpcs = published(descriptors)
     for rpc in rpcs:
         settings.upstreams[rpc.cluster]
-    script = bundle(Schema(descriptors).tables(rpcs))
-    edge = listener(settings, virtual_host(rpcs), http_filters(rpcs, descriptors, script))
+    script = bundle(Schema(descriptors, settings.versions).tables(rpcs))
+    edge = listener(
+        settings, virtual_host(rpcs, text(descriptors, settings.versions)), http_filters(rpcs, descriptors, script)
+    )
     bootstrap = {
         "node": {"id": "gateway", "cluster": "gateway"},
         "admin": {"address": {"socket_address": {"address": "127.0.0.1", "port_value": settings.admin_port}}},

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from gateway.envoy.clusters import NOWHERE
-from gateway.envoy.surface import ROOTS, Rpc
+from gateway.openapi.document import PATH
+from gateway.surface import ROOTS, Rpc
 
 DEADLINE_MS: Final = 5_000
 # Services give up at the deadline and say so in words; Envoy's own timeout is for one that does not.
@@ -23,13 +24,37 @@ _RETRY: Final = {
 }
 
 
-def virtual_host(rpcs: Iterable[Rpc]) -> dict[str, Any]:
-    """The one virtual host: the RPCs, and nothing behind any other path."""
+def virtual_host(rpcs: Iterable[Rpc], document: str) -> dict[str, Any]:
+    """The one virtual host: the RPCs, the OpenAPI document, and nothing behind any other path."""
     return {
         "name": "all",
         "domains": ["*"],
         "typed_per_filter_config": {"envoy.filters.http.cors": _cors()},
-        "routes": [_route(rpc) for rpc in rpcs] + [_untranscoded(root) for root in ROOTS],
+        "routes": [_document(document), *map(_route, rpcs), *map(_untranscoded, ROOTS)],
+    }
+
+
+def _document(text: str) -> dict[str, Any]:
+    """The document, out of Envoy's own memory: no credential, no service, and so no filter that asks for either."""
+    skipped = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
+    headers = {
+        "content-type": "application/json",
+        "cache-control": "public, max-age=300",
+        # The CORS filter leaves routes alone that lead to no cluster, and portals read this from a browser.
+        "access-control-allow-origin": "*",
+    }
+    return {
+        "name": "document",
+        "match": {"path": PATH},
+        "direct_response": {"status": 200, "body": {"inline_string": text}},
+        "typed_per_filter_config": {
+            "envoy.filters.http.grpc_json_transcoder": skipped,
+            "envoy.filters.http.ext_authz": skipped,
+        },
+        "response_headers_to_add": [
+            {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+            for key, value in headers.items()
+        ],
     }
 
 
@@ -67,7 +92,7 @@ def _cors() -> dict[str, Any]:
         "allow_origin_string_match": [{"safe_regex": {"regex": ".*"}}],
         "allow_methods": "GET, POST, PUT, PATCH, DELETE",
         "allow_headers": "authorization, content-type, idempotency-key, if-none-match, x-api-key, traceparent",
-        "expose_headers": "etag, idempotency-replayed, retry-after, x-ratelimit-limit, x-ratelimit-remaining, "
-        "x-ratelimit-reset, x-request-id, x-trace-id",
+        "expose_headers": "deprecation, etag, idempotency-replayed, link, retry-after, sunset, x-ratelimit-limit, "
+        "x-ratelimit-remaining, x-ratelimit-reset, x-request-id, x-trace-id",
         "max_age": "600",
     }

@@ -7,10 +7,11 @@ from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from rewards.errors.v1 import errors_pb2
+from rewards.options.v1.options_pb2 import Deprecation
 
-from gateway.envoy.surface import HTTP_BODY, ROOTS, Binding, Rpc
-
-ERRORS: Final = "rewards.errors.v1."
+from gateway.openapi.document import PATH
+from gateway.surface import ERRORS, HTTP_BODY, ROOTS, Binding, Rpc, family
+from gateway.versions import VERSIONS, deprecation, notices
 
 _SCALARS: Final = {
     FieldDescriptor.TYPE_BOOL: "bool",
@@ -46,11 +47,24 @@ _WELL_KNOWN: Final = {
 
 Table = dict[str, Any]
 
+# No RPC: Envoy answers it by itself.
+_DOCUMENT: Final[Table] = {
+    "label": f"GET {PATH}",
+    "method": "GET",
+    "path": PATH,
+    "verb": "",
+    "variables": [],
+    "family": "v1",
+    "query": {},
+    "raw": False,
+}
+
 
 class Schema:
     """Collects the messages and enums that the surface uses, from its requests, answers and error details."""
 
-    def __init__(self, descriptors: FileDescriptorSet) -> None:
+    def __init__(self, descriptors: FileDescriptorSet, versions: Mapping[str, Deprecation] = VERSIONS) -> None:
+        self._versions = versions
         self._pool = descriptor_pool.DescriptorPool()
         for file in descriptors.file:
             self._pool.Add(file)
@@ -67,7 +81,7 @@ class Schema:
         return {
             "roots": list(ROOTS),
             "rpcs": {rpc.path: True for rpc in listed},
-            "routes": [self._route(rpc, binding) for rpc in listed for binding in rpc.bindings],
+            "routes": [_DOCUMENT, *(self._route(rpc, binding) for rpc in listed for binding in rpc.bindings)],
             "messages": self._messages,
             "enums": self._enums,
             "reasons": reasons(),
@@ -87,10 +101,13 @@ class Schema:
             "path": binding.path,
             "verb": binding.verb,
             "variables": variables,
-            "family": _family(binding.template),
+            "family": family(binding.template),
             "query": query,
             "raw": raw,
         }
+        ending = deprecation(rpc, binding, self._versions)
+        if ending is not None:
+            route["notices"] = notices(ending)
         if binding.body and not raw:
             route["body"] = self._body(request, binding, read)
         if rpc.response != HTTP_BODY:
@@ -181,11 +198,3 @@ def _json_path(message: Descriptor, path: str) -> str:
 
 def _type_name(field: FieldDescriptor) -> str:
     return field.message_type.full_name if field.message_type is not None else ""
-
-
-def _family(template: str) -> str:
-    if template == "/oauth/Auth/Token":
-        return "oauth_enveloped"
-    if template.startswith("/oauth/"):
-        return "oauth"
-    return "plain" if template.startswith("/.well-known/") else "v1"

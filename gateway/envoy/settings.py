@@ -2,14 +2,16 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from svckit.config import required
+from rewards.options.v1.options_pb2 import Deprecation
 
-_DESCRIPTORS = Path(__file__).resolve().parents[2] / "protos" / "gen" / "descriptors.binpb"
+from gateway.surface import DESCRIPTORS
+from gateway.versions import VERSIONS
+from svckit.config import required
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +20,7 @@ class GatewaySettings:
 
     `upstreams` maps a name of the mesh ("ledger_svc", "ratelimit") to host:port. `tls_dir` has tls.crt,
     tls.key and ca.crt of the name `gateway`. `otlp` is the host:port of an OTLP receiver over gRPC, or None.
+    `versions` are the versions that are on their way out, by the roots of their paths.
     The admin port is always on loopback: whoever reaches it can stop the gateway.
     """
 
@@ -29,6 +32,7 @@ class GatewaySettings:
     otlp: str | None
     environment: str
     descriptors: Path
+    versions: Mapping[str, Deprecation] = field(default_factory=lambda: VERSIONS)
 
     @classmethod
     def from_env(cls) -> Self:
@@ -50,7 +54,7 @@ class GatewaySettings:
             upstreams={name: address for name, _, address in pairs},
             otlp=endpoint.netloc or None,
             environment=os.environ.get("REWARDS_ENVIRONMENT", "development"),
-            descriptors=_DESCRIPTORS,
+            descriptors=DESCRIPTORS,
         )
 
     @property

@@ -15,6 +15,7 @@ import envoy
 import yarl
 from envoy_min import authz_pb2, rls_pb2
 from google.protobuf.message import Message
+from rewards.options.v1.options_pb2 import Deprecation
 
 from devmesh.pki import Authority
 from devmesh.process import Child, Command, Part, until_ready
@@ -23,6 +24,7 @@ from devmesh.sockets import choose_port
 from gateway.envoy.render import render
 from gateway.envoy.settings import GatewaySettings
 from gateway.tests.upstreams import Answer, Seen, Service, listening
+from gateway.versions import VERSIONS
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
 LIMIT = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
@@ -138,10 +140,12 @@ async def running(  # noqa: PLR0913 - each is one way in which a test's gate may
     otlp: str | None = None,
     elsewhere: dict[str, str] | None = None,
     edit: Callable[[str], str] = str,
+    versions: Mapping[str, Deprecation] = VERSIONS,
 ) -> AsyncIterator[Gate]:
     """Starts Envoy and what is behind it. `limiter` is the address of a real one; without it none is counted.
 
     `elsewhere` has the addresses of services that the test starts itself. `edit` may break the configuration.
+    `versions` are those that are on their way out.
     """
     services = {name: Service() for name in NAMES}
     async with AsyncExitStack() as stack:
@@ -162,6 +166,7 @@ async def running(  # noqa: PLR0913 - each is one way in which a test's gate may
             otlp=otlp,
             environment="development",
             descriptors=descriptors,
+            versions=versions,
         )
         child = await stack.enter_async_context(_envoy(folder, settings, edit(render(settings))))
         session = await stack.enter_async_context(aiohttp.ClientSession())

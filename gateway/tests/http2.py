@@ -16,7 +16,7 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
 
 
 def _literal(text: str) -> bytes:
-    raw = text.encode()
+    raw = text.encode("latin-1")
     # HPACK: a length of seven bits, and what is over it in groups of seven.
     prefix, rest = bytearray([min(len(raw), 127)]), len(raw) - 127
     while rest >= 0:

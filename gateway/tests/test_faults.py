@@ -15,6 +15,7 @@ from rewards.ledger.v1 import points_pb2
 from devmesh.pki import Authority
 from devmesh.redis import throwaway_redis
 from devmesh.sockets import choose_port
+from gateway.openapi.document import PATH
 from gateway.ratelimit.__main__ import SERVICE, declared
 from gateway.ratelimit.buckets import Limiter, OwnBuckets, RedisBuckets
 from gateway.ratelimit.servicer import RateLimitServicer
@@ -154,6 +155,18 @@ async def test_without_the_limiter_callers_are_still_bounded(
         assert (await balance(gate, "another")).status == 200
         asked = [gate.call("POST", "/oauth/token", raw=b"", headers={"authorization": ""}) for _ in range(100)]
         assert {reply.status for reply in await asyncio.gather(*asked)} == {200, 429}
+
+
+async def test_an_address_gets_the_document_only_so_often(
+    tmp_path: Path, authority: Authority, descriptors: Path
+) -> None:
+    # Envoy answers by itself there, and asks the limiter for what leads to a service only.
+    async with running(tmp_path, authority, descriptors, edit=narrow) as gate:
+        replies = await asyncio.gather(*(gate.call("GET", PATH) for _ in range(100)))
+        assert {reply.status for reply in replies} == {200, 429}
+        over = next(reply for reply in replies if reply.status == 429)
+        assert_refused(over, 429, 2004, "RATE_LIMITED")
+        assert int(over.headers["retry-after"]) >= 1
 
 
 @pytest.fixture

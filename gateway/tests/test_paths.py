@@ -1,6 +1,7 @@
 """What enters by its head: paths, methods, types, parameters, and what is not HTTP at all."""
 
 import json
+from urllib.parse import quote
 
 import pytest
 from rewards.ledger.v1 import points_pb2
@@ -53,6 +54,7 @@ async def test_an_unknown_path_is_1004(gate: Gate, path: str) -> None:
         ("DELETE", "/v1/redemptions", "GET, POST"),
         ("PATCH", "/v1/probes/a:replace", "PUT"),
         ("OPTIONS", "/v1/GetBalance", "POST"),
+        ("NONSENSE", "/v1/GetBalance", "POST"),
     ],
 )
 async def test_another_method_is_1007_and_says_which(gate: Gate, method: str, path: str, allow: str) -> None:
@@ -170,7 +172,6 @@ async def test_a_path_that_is_not_utf8_is_refused(gate: Gate) -> None:
         b"GET /v1/rewards#a HTTP/1.1\r\nhost: x\r\n\r\n",
         b"GET /v1/rewards HTTP/1.1\r\nhost: x\r\nx-a: a\x00b\r\n\r\n",
         b"GET /v1/rewards HTTP/1.1\r\nhost: x\r\nx_a: b\r\n\r\n",
-        b"FOO /v1/rewards HTTP/1.1\r\nhost: x\r\n\r\n",
         b"GET /v1/rewards HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
         b"POST /v1/GetBalance HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n",
     ],
@@ -195,3 +196,10 @@ async def test_precedence_syntax_before_credential(gate: Gate) -> None:
     assert (await gate.call("POST", "/v1/GetBalance", raw=b"{}", headers=bad)).status == 415
     assert (await gate.call("POST", "/v1/GetBalance", {"x": 1}, headers=bad)).status == 400
     assert (await gate.call("POST", "/v1/GetBalance", {}, headers=bad)).status == 401
+
+
+@pytest.mark.parametrize("before", range(4))
+async def test_a_name_that_is_cut_is_still_text(gate: Gate, before: int) -> None:
+    name = "a" * before + "\U0001f469" * 90
+    (field,) = violations(await gate.call("GET", f"/v1/rewards?{quote(name)}=1"))
+    assert name.startswith(field.removesuffix("…"))

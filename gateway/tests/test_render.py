@@ -16,7 +16,8 @@ from devmesh.pki import Authority
 from gateway.envoy.render import render
 from gateway.envoy.schema import to_lua
 from gateway.envoy.settings import GatewaySettings
-from gateway.envoy.surface import published
+from gateway.openapi.document import PATH
+from gateway.surface import published
 from gateway.tests.conftest import DESCRIPTORS
 
 PEERS = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc", "ratelimit")
@@ -96,7 +97,7 @@ def test_there_is_a_route_for_each_rpc_with_an_open_door_and_no_other(settings: 
         if doors & {option.name for option, _ in method.options.Extensions[options_pb2.access].ListFields()}
     }
     found = routes(render(settings))
-    assert {route["match"]["path"] for route in found if "path" in route["match"]} == wanted
+    assert {route["match"]["path"] for route in found if "path" in route["match"]} == {*wanted, PATH}
     assert {route["route"]["cluster"] for route in found if "path" not in route["match"]} == {"nowhere"}
 
 

@@ -6,15 +6,20 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
+import grpc
 import pytest
+from rewards.identity.v1 import credentials_pb2, credentials_pb2_grpc
 
 from devmesh.demo.partner import Answer
 from devmesh.mesh import Mesh
+from devmesh.seed import SCOPES
 from ledger_svc.verify.report import faults, findings
 from svckit.clock import new_id
+from tests.mesh.truth import Document
 
 
 @dataclass
@@ -85,9 +90,26 @@ async def mesh() -> AsyncIterator[Mesh]:
             yield running
 
 
+@pytest.fixture(scope="session")
+async def document(mesh: Mesh) -> Document:
+    """What the mesh says of itself."""
+    async with aiohttp.ClientSession() as session, session.get(f"{mesh.url}/v1/openapi.json") as response:
+        assert response.status == 200
+        return Document(await response.json())
+
+
 @pytest.fixture
-async def http(mesh: Mesh) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(base_url=mesh.url) as session:
+async def http(mesh: Mesh, document: Document) -> AsyncIterator[aiohttp.ClientSession]:
+    """A session whose every answer must be as the served document says."""
+
+    async def check(_: aiohttp.ClientSession, __: SimpleNamespace, ended: aiohttp.TraceRequestEndParams) -> None:
+        response = ended.response
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        document.check(ended.method, response.url.raw_path, response.status, headers, await response.read())
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_end.append(check)
+    async with aiohttp.ClientSession(base_url=mesh.url, trace_configs=[trace]) as session:
         yield session
 
 
@@ -95,6 +117,29 @@ async def http(mesh: Mesh) -> AsyncIterator[aiohttp.ClientSession]:
 async def api(mesh: Mesh, http: aiohttp.ClientSession) -> Api:
     """The first program's API key: its plan is 200 requests a second with a burst of 400."""
     return Api(http, mesh.env["REWARDS_API_KEY"])
+
+
+@pytest.fixture(scope="session")
+async def tireless_key(mesh: Mesh) -> str:
+    """An API key of the second program whose plan no test uses up."""
+    metadata = (("authorization", f"Bearer {mesh.env['REWARDS_ADMIN_TOKEN']}"), ("idempotency-key", "tireless"))
+    plan = credentials_pb2.Plan(
+        plan_id="tireless", requests_per_second=100_000, burst=100_000, requests_per_day=100_000_000
+    )
+    async with grpc.aio.insecure_channel(mesh.env["REWARDS_GRPC"]) as channel:
+        stub = credentials_pb2_grpc.CredentialsServiceStub(channel)
+        await stub.PutPlan(credentials_pb2.PutPlanRequest(plan=plan), metadata=metadata)
+        asked = credentials_pb2.CreateApiKeyRequest(
+            program_id="sandbox-globex", name="Tireless", scopes=SCOPES, plan_id="tireless"
+        )
+        made: credentials_pb2.CreateApiKeyResponse = await stub.CreateApiKey(asked, metadata=metadata)
+        return made.api_key
+
+
+@pytest.fixture
+def tireless(http: aiohttp.ClientSession, tireless_key: str) -> Api:
+    """Calls with a key of its own, in the second program."""
+    return Api(http, tireless_key)
 
 
 @pytest.fixture(autouse=True)

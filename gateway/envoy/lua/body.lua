@@ -51,11 +51,14 @@ local CHECKS = {
 
 local visitor = { depth_max = 32 } -- a Struct takes three levels of protobuf for one of JSON, and protobuf allows 100
 
+-- A path, or a parameter's name, as far as a refusal repeats it.
 local function shown(path)
   if #path <= PATH_MAX then return path end
   -- Never a part of a character: the answer must be UTF-8 too.
   return (path:sub(1, PATH_MAX):gsub("[\192-\255]?[\128-\191]*$", "")) .. "…"
 end
+
+body.shown = shown
 
 function visitor.problem(walk, description)
   local problems = walk.notes

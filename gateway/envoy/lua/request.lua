@@ -1,6 +1,7 @@
 -- The request's side: only what the contract knows reaches the transcoder.
 
 local body = require("body")
+local clean = require("headers").clean
 local json = require("json")
 local refusal = require("refusal")
 local router = require("router")
@@ -77,7 +78,7 @@ local function check_query(problems, route, query)
     local field = route.query[name]
     if not field then
       if body.invalid_utf8(name) then name = "?" end
-      problems[#problems + 1] = { field = name:sub(1, 100), description = "is not a parameter of this request" }
+      problems[#problems + 1] = { field = body.shown(name), description = "is not a parameter of this request" }
     elseif seen[name] and field.kind ~= "list" then
       problems[#problems + 1] = { field = name, description = "is given twice" }
     else
@@ -136,6 +137,8 @@ function request.receive(handle)
   local method, target = headers:get(":method"), headers:get(":path") or "/"
   local path, query = target:match("^([^?]*)%??(.*)$")
   local content_type = headers:get("content-type") or ""
+  local size = headers_size(headers)
+  clean(headers)
   if method == "POST" and is_grpc(content_type) and not is_published(path) then
     return remember(handle, "route", tables.rpcs[path] and path or "unknown")
   end
@@ -146,7 +149,7 @@ function request.receive(handle)
   if content_type:find("^application/grpc") then
     remember(handle, "typed_as_grpc", is_published(path) and "415" or "404")
   end
-  if headers_size(headers) > HEADERS_MAX_BYTES then
+  if size > HEADERS_MAX_BYTES then
     return refusal.send(handle, "PAYLOAD_TOO_LARGE", "The headers are over 16 KB.", nil, nil, 431)
   end
   local methods, segments

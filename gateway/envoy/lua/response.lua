@@ -150,6 +150,7 @@ function response.answer(handle)
   for _, name in ipairs({ "grpc-message", "grpc-status-details-bin", "grpc-accept-encoding", "grpc-encoding" }) do
     headers:remove(name)
   end
+  for name, value in pairs(route and route.notices or {}) do headers:add(name, value) end
   if status == "200" and route and headers:get("x-rewards-not-modified") then return not_modified(handle) end
   if status == "200" and route and not route.answer then return end -- a stream, CSV, a document
   if state.head then return end

@@ -14,7 +14,9 @@ from rewards.options.v1 import options_pb2
 # So a binding elsewhere could never be reached, and a native gRPC caller can never be transcoded.
 ROOTS: Final = ("/v1/", "/oauth/", "/.well-known/")
 HTTP_BODY: Final = "google.api.HttpBody"
-_VARIABLE: Final = re.compile(r"\{([^}=]+)(?:=([^}]*))?\}")
+ERRORS: Final = "rewards.errors.v1."
+DESCRIPTORS: Final = Path(__file__).resolve().parents[1] / "protos" / "gen" / "descriptors.binpb"
+VARIABLE: Final = re.compile(r"\{([^}=]+)(?:=([^}]*))?\}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +43,19 @@ class Rpc:
     service: str
     name: str
     cluster: str
-    open_to_all: bool
+    access: options_pb2.Access
+    idempotency: "options_pb2.Idempotency.ValueType"
+    deprecation: options_pb2.Deprecation | None
+    conditional: bool
     request: str
     response: str
     streams: bool
     bindings: tuple[Binding, ...]
+
+    @property
+    def open_to_all(self) -> bool:
+        """True where no credential is needed, or the path's token is one."""
+        return bool(self.access.public or self.access.claim)
 
     @property
     def path(self) -> str:
@@ -54,18 +64,17 @@ class Rpc:
 
 
 def load(path: Path) -> FileDescriptorSet:
-    """The descriptor set at `path`, without source info, which Envoy has no use for."""
-    descriptors = FileDescriptorSet.FromString(path.read_bytes())
-    for file in descriptors.file:
-        file.ClearField("source_code_info")
-    return descriptors
+    """The descriptor set at `path`."""
+    return FileDescriptorSet.FromString(path.read_bytes())
 
 
 def for_transcoder(descriptors: FileDescriptorSet) -> FileDescriptorSet:
-    """The same without `response_body`, which Envoy refuses: the Lua filter takes that part out of the answer."""
+    """The same without comments, which Envoy has no use for, and without `response_body`, which it refuses: the Lua
+    filter takes that part out of the answer."""
     copy = FileDescriptorSet()
     copy.CopyFrom(descriptors)
     for file in copy.file:
+        file.ClearField("source_code_info")
         for service in file.service:
             for method in service.method:
                 if method.options.HasExtension(annotations_pb2.http):
@@ -94,21 +103,34 @@ def published(descriptors: FileDescriptorSet) -> list[Rpc]:
     ]
 
 
+def family(template: str) -> str:
+    """Which form a path's answers have: "v1" and "plain" refuse in the envelope, and v1 succeeds in it too; "oauth" has
+    RFC 6749's members, and "oauth_enveloped" those of both."""
+    if template == "/oauth/Auth/Token":
+        return "oauth_enveloped"
+    if template.startswith("/oauth/"):
+        return "oauth"
+    return "plain" if template.startswith("/.well-known/") else "v1"
+
+
 def _is_open(access: options_pb2.Access) -> bool:
     return bool(access.public or access.claim or access.scope or access.member or access.operator)
 
 
 def _rpc(package: str, service: str, method: MethodDescriptorProto) -> Rpc:
-    access = method.options.Extensions[options_pb2.access]
+    options = method.options.Extensions
     return Rpc(
         service=f"{package}.{service}",
         name=method.name,
         cluster=f"{package.split('.')[-2]}_svc",
-        open_to_all=access.public or access.claim,
+        access=options[options_pb2.access],
+        idempotency=options[options_pb2.idempotency],
+        deprecation=options[options_pb2.deprecation] if method.options.HasExtension(options_pb2.deprecation) else None,
+        conditional=options[options_pb2.conditional],
         request=method.input_type.removeprefix("."),
         response=method.output_type.removeprefix("."),
         streams=method.server_streaming,
-        bindings=tuple(_bindings(method.options.Extensions[annotations_pb2.http])),
+        bindings=tuple(_bindings(options[annotations_pb2.http])),
     )
 
 
@@ -126,8 +148,8 @@ def _bindings(rule: http_pb2.HttpRule) -> Iterator[Binding]:
 def _binding(method: str, template: str, rule: http_pb2.HttpRule) -> Binding:
     if not template.startswith(ROOTS):
         raise ValueError(f"{template} is under none of {', '.join(ROOTS)}")
-    variables = tuple(name for name, _ in _VARIABLE.findall(template))
-    plain = _VARIABLE.sub(lambda found: found[2] or "*", template)
+    variables = tuple(name for name, _ in VARIABLE.findall(template))
+    plain = VARIABLE.sub(lambda found: found[2] or "*", template)
     if "**" in plain:
         raise ValueError(f"{template} spans segments, which the gateway's matcher does not know")
     head, slash, last = plain.rpartition("/")
