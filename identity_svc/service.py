@@ -1,16 +1,19 @@
 """How the service is put together: every part by hand, top to bottom."""
 
+import asyncio
 import functools
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from time import monotonic as system_monotonic
+from typing import Any, Final
 
 import grpc
 from envoy_min import authz_pb2, authz_pb2_grpc
 from google.protobuf.descriptor import FileDescriptor
 from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceStub
 from rewards.identity.v1 import (
+    access_pb2,
+    access_pb2_grpc,
     credentials_pb2,
     credentials_pb2_grpc,
     members_pb2,
@@ -24,8 +27,10 @@ from rewards.ledger.v1.directory_pb2_grpc import MemberDirectoryServiceStub
 
 from identity_svc import tables
 from identity_svc.credentials import store as credentials
+from identity_svc.credentials.access import AccessServicer
 from identity_svc.credentials.access_tokens import Audience
 from identity_svc.credentials.keys import Hasher, Veil
+from identity_svc.credentials.revocation import Pause
 from identity_svc.credentials.servicer import CredentialsServicer
 from identity_svc.credentials.signing import Keyring
 from identity_svc.credentials.tokens import TokenServicer
@@ -59,6 +64,18 @@ class Settings:
     public_url: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Time:
+    """What time it is, what ages the caches, and how to wait."""
+
+    clock: Clock = system_clock
+    monotonic: Callable[[], float] = system_monotonic
+    pause: Pause = asyncio.sleep
+
+
+SYSTEM_TIME: Final = Time()
+
+
 class Service:
     """The servicers and the workers. `channels` lead to the other services, by name.
 
@@ -72,10 +89,9 @@ class Service:
         gate_db: Database,
         settings: Settings,
         channels: Mapping[str, grpc.aio.Channel],
-        *,
-        clock: Clock = system_clock,
-        monotonic: Callable[[], float] = time.monotonic,
+        time: Time = SYSTEM_TIME,
     ) -> None:
+        clock, monotonic, pause = time.clock, time.monotonic, time.pause
         hasher, idempotency = Hasher(settings.pepper), Idempotency(db, tables.keys, settings.fingerprint_key)
         audience, keyring = Audience.of(settings.public_url), Keyring(gate_db, settings.pepper, monotonic)
         uses, gate = Usage(db), Gate(States(gate_db, monotonic), hasher, keyring, audience, clock)
@@ -89,7 +105,13 @@ class Service:
                 credentials_pb2,
                 credentials_pb2_grpc,
                 "CredentialsService",
-                CredentialsServicer(db, idempotency, hasher, veil),
+                CredentialsServicer(db, idempotency, hasher, veil, pause),
+            ),
+            _served(
+                access_pb2,
+                access_pb2_grpc,
+                "AccessService",
+                AccessServicer(db, idempotency, hasher, veil, clock, pause),
             ),
             _served(tokens_pb2, tokens_pb2_grpc, "TokenService", TokenServicer(db, hasher, keyring, audience, clock)),
             _served(

@@ -57,6 +57,7 @@ programs: Final = Table(
     # Serialized rewards.identity.v1.Policy, which only the ledger reads.
     Column("policy", LargeBinary, nullable=False, server_default=text("''::bytea")),
     Column("version", BigInteger, nullable=False),
+    _at("revoked_at", nullable=True),
     CheckConstraint("mode IN ('SANDBOX', 'LIVE')", name="programs_mode_known"),
     CheckConstraint("points_per_unit > 0", name="programs_points_per_unit_positive"),
     CheckConstraint("mode = 'SANDBOX' OR clock_offset_s = 0", name="programs_live_clock_is_real"),
@@ -71,6 +72,16 @@ plans: Final = Table(
     Column("burst", BigInteger, nullable=False),
     Column("requests_per_day", BigInteger, nullable=False),
     CheckConstraint("requests_per_second > 0 AND burst > 0 AND requests_per_day > 0", name="plans_limits_positive"),
+)
+
+partners: Final = Table(
+    "partners",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("partner_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    _at("revoked_at", nullable=True),
+    ForeignKeyConstraint(["program_id"], ["programs.program_id"], name="partners_program_exists"),
 )
 
 credentials: Final = Table(
@@ -88,12 +99,21 @@ credentials: Final = Table(
     _at("expires_at", nullable=True),
     _at("revoked_at", nullable=True),
     _at("last_used_at", nullable=True),
+    Column("partner_id", Text, comment="null for what belongs to the program itself"),
+    Column("previous_mac", LargeBinary, comment="the secret before the last rotation, while the two overlap"),
+    _at("previous_until", nullable=True),
     # A caller names its credential and not its program, so this one is looked up without it.
     Index("credentials_by_id", "credential_id"),
     CheckConstraint("kind IN ('CLIENT', 'API_KEY', 'OPERATOR')", name="credentials_kind_known"),
     CheckConstraint("(kind = 'OPERATOR') = (program_id = '')", name="credentials_operators_have_no_program"),
     CheckConstraint("kind = 'OPERATOR' OR plan_id IS NOT NULL", name="credentials_partners_have_a_plan"),
     CheckConstraint("epoch > 0", name="credentials_epoch_positive"),
+    CheckConstraint("(previous_mac IS NULL) = (previous_until IS NULL)", name="credentials_previous_ends"),
+    ForeignKeyConstraint(
+        ["program_id", "partner_id"],
+        ["partners.program_id", "partners.partner_id"],
+        name="credentials_partner_exists",
+    ),
 )
 
 tokens: Final = Table(

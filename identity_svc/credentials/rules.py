@@ -12,6 +12,8 @@ from svckit.errors import invalid
 TOKEN_LIFE: Final = timedelta(seconds=1800)
 # Until this little is left a client that asks again gets the same token.
 TOKEN_RENEWAL: Final = timedelta(seconds=300)
+# A gatekeeper answers from no reading of a credential that is older (design decision 11).
+STATE_AGE_MAX_S: Final = 0.5
 
 
 class Kind(enum.StrEnum):
@@ -41,6 +43,36 @@ class Wanted:
     scopes: tuple[str, ...]
     plan_id: str
     expires_at: datetime | None = None
+    partner_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """Who has credentials in a program beside the program itself."""
+
+    program_id: str
+    partner_id: str
+    name: str
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """What is revoked: a program, a partner of it, or one credential. An operator's key has an empty program."""
+
+    program_id: str
+    partner_id: str = ""
+    credential_id: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What it is, for the audit trail."""
+        return "credential" if self.credential_id else "partner" if self.partner_id else "program"
+
+    @property
+    def target(self) -> str:
+        """The id of what it is."""
+        return self.credential_id or self.partner_id or self.program_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +87,24 @@ class Credential:
     scopes: tuple[str, ...] = ()
     plan_id: str | None = None
     expires_at: datetime | None = None
+    partner_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A credential as it stands in the database. `clock_offset` is its program's; `plan` is None for operators."""
+    """A credential as it stands in the database. `clock_offset` is its program's; `plan` is None for operators.
+
+    `revoked` is true if it is revoked itself, or its partner or program is. Until `previous_until` the secret and
+    the tokens of before the last rotation are good as well.
+    """
 
     program_id: str
+    partner_id: str | None
     credential_id: str
     kind: Kind
     secret_mac: bytes
+    previous_mac: bytes | None
+    previous_until: datetime | None
     scopes: frozenset[str]
     epoch: int
     expires_at: datetime | None
@@ -72,9 +112,25 @@ class State:
     plan: Plan | None
     clock_offset: timedelta
 
+    def at(self, now: datetime) -> datetime:
+        """The program's time when it is really `now`."""
+        return now + self.clock_offset
+
+    def reaches(self, other: "State") -> bool:
+        """True if the holder may see and manage `other`: its own partner's, or all of its program if it has none."""
+        return self.program_id == other.program_id and self.partner_id in {None, other.partner_id}
+
     def ended(self, now: datetime) -> bool:
         """True if it is revoked, or has expired by its program's clock when it is really `now`."""
-        return self.revoked or (self.expires_at is not None and self.expires_at <= now + self.clock_offset)
+        return self.revoked or (self.expires_at is not None and self.expires_at <= self.at(now))
+
+    def overlaps(self, now: datetime) -> bool:
+        """True while what the last rotation replaced is still good."""
+        return self.previous_until is not None and self.at(now) < self.previous_until
+
+    def admits(self, epoch: int, now: datetime) -> bool:
+        """True if tokens of that epoch are good."""
+        return epoch == self.epoch or (epoch == self.epoch - 1 and self.overlaps(now))
 
 
 @dataclass(frozen=True, slots=True)

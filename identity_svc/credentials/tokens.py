@@ -1,6 +1,7 @@
 """TokenService: OAuth 2.0 client credentials (RFC 6749 section 4.4)."""
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from rewards.identity.v1 import tokens_pb2 as pb
@@ -52,26 +53,37 @@ class TokenServicer(TokenServiceServicer):
     async def _token(self, tx: Tx, asked: TokenRequest, key_id: str) -> tuple[Token, timedelta]:
         """The client's token and how long it still lives."""
         now = self._clock()
-        client = self._authenticated(await store.state(tx, asked.client_id), asked)
-        if client is None or client.ended(now):
+        client = await store.state(tx, asked.client_id)
+        epoch = self._epoch(client, asked, now)
+        if client is None or epoch is None:
             raise oauth.refused("invalid_client", "The client is unknown, or its secret is wrong.")
         # RFC 7519 counts whole seconds, and the client's remaining seconds must agree with them.
-        at = (now + client.clock_offset).replace(microsecond=0)
+        at = client.at(now).replace(microsecond=0)
         scope = oauth.grant(client.scopes, asked.scope)
-        offered = Token(
-            client.program_id, client.credential_id, scope, client.epoch, new_id(), key_id, at, at + TOKEN_LIFE
-        )
+        expires_at = at + TOKEN_LIFE
+        offered = Token(client.program_id, client.credential_id, scope, epoch, new_id(), key_id, at, expires_at)
+        if epoch != client.epoch and client.previous_until is not None:
+            # For the secret of before a rotation: good for no longer than that secret is, and not kept.
+            offered = replace(offered, expires_at=min(expires_at, client.previous_until.replace(microsecond=0)))
+            return offered, offered.expires_at - at
         stored = await store.token(tx, client.program_id, client.credential_id, scope)
         if stored is None or not stored.serves_for(offered):
             await store.replace_token(tx, offered, seen=None if stored is None else stored.token_id)
             stored = await store.token(tx, client.program_id, client.credential_id, scope) or offered
         return stored, stored.expires_at - at
 
-    def _authenticated(self, state: State | None, asked: TokenRequest) -> State | None:
+    def _epoch(self, state: State | None, asked: TokenRequest, now: datetime) -> int | None:
+        """The epoch of the tokens that the client's secret is worth; None if it is worth none."""
         # An unknown client and a wrong secret cost the same and are told apart by nobody.
         client = state if state is not None and state.kind is Kind.CLIENT else None
-        stored = None if client is None else client.secret_mac
-        return client if self._hasher.matches(asked.client_id, asked.client_secret, stored) else None
+        current, previous = (None, None) if client is None else (client.secret_mac, client.previous_mac)
+        is_current = self._hasher.matches(asked.client_id, asked.client_secret, current)
+        is_previous = self._hasher.matches(asked.client_id, asked.client_secret, previous)
+        if client is None or client.ended(now):
+            return None
+        if is_current:
+            return client.epoch
+        return client.epoch - 1 if is_previous and client.overlaps(now) else None
 
     async def _answer(self, token: Token, left: timedelta) -> pb.IssueTokenResponse:
         key = await self._keyring.find(token.key_id)

@@ -51,9 +51,11 @@ def by_token(state: State | None, token: Token, now: datetime) -> Caller:
     Raises TOKEN_EXPIRED; UNAUTHENTICATED if the credential has ended or was rotated since, or if the token
     is from the future.
     """
-    if state is None or state.program_id != token.program_id or state.epoch != token.epoch or state.ended(now):
+    if state is None or state.program_id != token.program_id:
         raise unauthenticated()
-    at = now + state.clock_offset
+    if state.ended(now) or not state.admits(token.epoch, now):
+        raise unauthenticated()
+    at = state.at(now)
     if token.issued_at > at + CLOCK_SKEW:
         raise unauthenticated()
     if token.expires_at <= at:

@@ -1,6 +1,6 @@
 """Credentials as they stand in the database, remembered for at most half a second.
 
-Whoever revokes or rotates a credential acknowledges it only after MAX_AGE_S (design decision 11), so from the
+Whoever revokes or rotates a credential acknowledges it only after that time (design decision 11), so from the
 acknowledgement on nothing passes: the age counts from before the reading and is checked after it.
 """
 
@@ -10,11 +10,10 @@ from collections.abc import Callable
 from typing import Final
 
 from identity_svc.credentials import store
-from identity_svc.credentials.rules import State
+from identity_svc.credentials.rules import STATE_AGE_MAX_S, State
 from svckit.db import Database
 from svckit.errors import Reason, Refused
 
-MAX_AGE_S: Final = 0.5
 CAPACITY: Final = 10_000
 
 _Reading = tuple[float, State | None]
@@ -30,7 +29,7 @@ class States:
         self._reading: dict[str, asyncio.Task[_Reading]] = {}
 
     async def get(self, credential_id: str) -> State | None:
-        """The credential, at most MAX_AGE_S old. Raises UNAVAILABLE if the database does not tell in time."""
+        """The credential, at most STATE_AGE_MAX_S old. Raises UNAVAILABLE if the database does not tell in time."""
         known = self._read.get(credential_id)
         if known is None or self._old(known):
             known = await self._ask(credential_id)
@@ -39,7 +38,7 @@ class States:
         return known[1]
 
     def _old(self, reading: _Reading) -> bool:
-        return self._monotonic() - reading[0] > MAX_AGE_S
+        return self._monotonic() - reading[0] > STATE_AGE_MAX_S
 
     async def _ask(self, credential_id: str) -> _Reading:
         # Those who ask for the same credential at once share one query; it goes on if one of them gives up.
@@ -53,7 +52,7 @@ class States:
     async def _load(self, credential_id: str) -> _Reading:
         read_at_s = self._monotonic()
         try:
-            async with asyncio.timeout(MAX_AGE_S), self._db.read() as tx:
+            async with asyncio.timeout(STATE_AGE_MAX_S), self._db.read() as tx:
                 reading = (read_at_s, await store.state(tx, credential_id))
         except TimeoutError:
             raise _too_slow() from None
