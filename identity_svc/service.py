@@ -29,6 +29,7 @@ from identity_svc import tables
 from identity_svc.credentials import store as credentials
 from identity_svc.credentials.access import AccessServicer
 from identity_svc.credentials.access_tokens import Audience
+from identity_svc.credentials.issuing import Issuer
 from identity_svc.credentials.keys import Hasher, Veil
 from identity_svc.credentials.revocation import Pause
 from identity_svc.credentials.servicer import CredentialsServicer
@@ -98,20 +99,20 @@ class Service:
         directory = Directory(db, MemberDirectoryServiceStub(channels["ledger_svc"]))
         keepers = [programs_pb2_grpc.ProgramDirectoryServiceStub(channels[name]) for name in PROGRAM_KEEPERS]
         events = EventsServiceStub(channels["fulfillment_svc"])
-        registry, veil = Registry(Vault(settings.pepper)), Veil(settings.pepper)
+        registry, issuer = Registry(Vault(settings.pepper)), Issuer(hasher, Veil(settings.pepper))
         self.served = [
             _served(programs_pb2, programs_pb2_grpc, "ProgramsService", ProgramsServicer(db, keepers)),
             _served(
                 credentials_pb2,
                 credentials_pb2_grpc,
                 "CredentialsService",
-                CredentialsServicer(db, idempotency, hasher, veil, pause),
+                CredentialsServicer(db, idempotency, issuer, pause),
             ),
             _served(
                 access_pb2,
                 access_pb2_grpc,
                 "AccessService",
-                AccessServicer(db, idempotency, hasher, veil, clock, pause),
+                AccessServicer(db, idempotency, issuer, clock, pause),
             ),
             _served(tokens_pb2, tokens_pb2_grpc, "TokenService", TokenServicer(db, hasher, keyring, audience, clock)),
             _served(

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from svckit import idempotency
 from svckit.outbox import Outbox
@@ -71,6 +72,7 @@ plans: Final = Table(
     Column("requests_per_second", BigInteger, nullable=False),
     Column("burst", BigInteger, nullable=False),
     Column("requests_per_day", BigInteger, nullable=False),
+    Column("costs", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="by the operation's name"),
     CheckConstraint("requests_per_second > 0 AND burst > 0 AND requests_per_day > 0", name="plans_limits_positive"),
 )
 

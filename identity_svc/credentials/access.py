@@ -8,11 +8,12 @@ from rewards.identity.v1.access_pb2_grpc import AccessServiceServicer
 
 from identity_svc.audit import store as audit
 from identity_svc.audit.actor import Actor
-from identity_svc.credentials import keys, revocation, store, wire
-from identity_svc.credentials.keys import Hasher, Veil
+from identity_svc.credentials import listing_store, revocation, store, wire
+from identity_svc.credentials.issuing import Issuer
+from identity_svc.credentials.keys import Issued
 from identity_svc.credentials.revocation import Pause
 from identity_svc.credentials.rules import Kind, Level, State
-from svckit import call
+from svckit import call, paging
 from svckit.clock import Clock
 from svckit.db import Database, Tx
 from svckit.errors import Reason, Refused
@@ -22,13 +23,10 @@ from svckit.idempotency import Idempotency
 class AccessServicer(AccessServiceServicer):
     """Who may reach a credential is checked before its key is looked at, so that a replay asks for it as well."""
 
-    def __init__(
-        self, db: Database, idempotency: Idempotency, hasher: Hasher, veil: Veil, clock: Clock, pause: Pause
-    ) -> None:
+    def __init__(self, db: Database, idempotency: Idempotency, issuer: Issuer, clock: Clock, pause: Pause) -> None:
         self._db = db
         self._idempotency = idempotency
-        self._hasher = hasher
-        self._veil = veil
+        self._issuer = issuer
         self._clock = clock
         self._pause = pause
 
@@ -43,18 +41,17 @@ class AccessServicer(AccessServiceServicer):
             client = await store.lock(tx, request.client_id)
             if client is None or client.kind is not Kind.CLIENT or client.revoked:
                 raise _unknown()
-            issued, at = keys.new_secret(client.credential_id), client.at(self._clock())
-            secret_mac = self._hasher.mac(issued.credential_id, issued.secret)
+            (secret_mac, issued), at = self._issuer.secret(client), client.at(self._clock())
             await store.rotate(tx, client, secret_mac, at + overlap if overlap else None)
             await audit.append(tx, actor, "credential.rotated", client.program_id, client.credential_id)
             return pb.RotateCredentialsResponse(
-                client_id=client.credential_id, client_secret=self._veil.hide(issued), rotated_at=wire.timestamp(at)
+                client_id=client.credential_id, client_secret=issued.secret, rotated_at=wire.timestamp(at)
             )
 
         answer = await self._idempotency.once(request, pb.RotateCredentialsResponse, work)
         await revocation.settle(self._pause)
         if answer.HasField("client_secret"):
-            answer.client_secret = self._veil.lift(answer.client_id, answer.client_secret)
+            answer.client_secret = self._issuer.shown(Issued(answer.client_id, answer.client_secret))
         return answer
 
     async def RevokeCredential(self, request: pb.RevokeCredentialRequest, context: Any) -> pb.RevokeCredentialResponse:
@@ -70,12 +67,46 @@ class AccessServicer(AccessServiceServicer):
         await revocation.settle(self._pause)
         return answer
 
-    async def _reached(self, credential_id: str) -> State:
-        """The credential, if the caller may reach it. Raises NOT_FOUND, the same if it does not exist."""
+    async def IssueApiKey(self, request: pb.IssueApiKeyRequest, context: Any) -> pb.IssueApiKeyResponse:
+        """Makes an API key that can do no more than its maker."""
+        caller, actor = await self._caller(), Actor.caller()
+        wanted = wire.own_key(request, call.current().principal, caller)
+
+        async def work(tx: Tx) -> pb.IssueApiKeyResponse:
+            issued = await self._issuer.api_key(tx, actor, wanted)
+            return pb.IssueApiKeyResponse(key_id=issued.credential_id, api_key=issued.secret)
+
+        answer = await self._idempotency.once(request, pb.IssueApiKeyResponse, work)
+        await self._reached(answer.key_id)  # a replay may be asked for by another partner, who made a like request
+        if answer.HasField("api_key"):
+            answer.api_key = self._issuer.shown(Issued(answer.key_id, answer.api_key))
+        return answer
+
+    async def ListCredentials(self, request: pb.ListCredentialsRequest, context: Any) -> pb.ListCredentialsResponse:
+        """Lists what the caller reaches."""
+        caller = await self._caller()
+        size, place = paging.size(request.page_size), paging.place(request, 1)
+        after = place[0] if place else ""
+        async with self._db.read() as tx:
+            found = await listing_store.credentials(tx, caller.program_id, caller.partner_id, after, size + 1)
+        token = paging.token(request, found[size - 1].credential_id) if len(found) > size else ""
+        listed = map(wire.credential_message, found[:size])
+        return pb.ListCredentialsResponse(credentials=listed, next_page_token=token)
+
+    async def _caller(self) -> State:
+        """The caller's own credential. Raises UNAUTHENTICATED if there is none any more."""
         async with self._db.read() as tx:
             caller = await store.state(tx, call.current().principal.name)
+        if caller is None:
+            raise Refused(Reason.UNAUTHENTICATED, "The credential is not valid.")
+        return caller
+
+    async def _reached(self, credential_id: str) -> State:
+        """The credential, if the caller may reach it. Raises NOT_FOUND, the same if it does not exist."""
+        caller = await self._caller()
+        async with self._db.read() as tx:
             found = await store.state(tx, credential_id)
-        if caller is None or found is None or not caller.reaches(found):
+        if found is None or not caller.reaches(found):
             raise _unknown()
         return found
 

@@ -1,8 +1,8 @@
 """What plans, credentials and tokens are, and which scopes there are to give."""
 
 import enum
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 from uuid import UUID
@@ -26,12 +26,16 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a credential may spend: requests a second, requests at once, requests a UTC day."""
+    """What a credential may spend: requests a second, requests at once, requests a UTC day.
+
+    `costs` says how many requests a call of an operation counts as, where the operation itself does not decide.
+    """
 
     plan_id: str
     requests_per_second: int
     burst: int
     requests_per_day: int
+    costs: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,13 @@ class Token:
         """
         asked_at = offered.issued_at
         return self.epoch == offered.epoch and self.issued_at <= asked_at < self.expires_at - TOKEN_RENEWAL
+
+
+def check_costs(costs: Mapping[str, int], known: frozenset[str]) -> dict[str, int]:
+    """The costs. Raises INVALID_REQUEST if one is of an operation that there is not."""
+    if not known.issuperset(costs):
+        raise invalid(**{"plan.costs": "names an operation that there is not"})
+    return dict(costs)
 
 
 def check_scopes(asked: Iterable[str], known: frozenset[str]) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ async def rotate(tx: Tx, client: State, secret_mac: bytes, previous_until: datet
 def _state(row: Row[Any]) -> State:
     plan = None
     if row.plan_id is not None:
-        plan = Plan(row.plan_id, row.requests_per_second, row.burst, row.requests_per_day)
+        plan = Plan(row.plan_id, row.requests_per_second, row.burst, row.requests_per_day, row.costs)
     return State(
         program_id=row.program_id,
         partner_id=row.partner_id,

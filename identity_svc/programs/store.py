@@ -27,6 +27,12 @@ async def get(tx: Tx, program_id: str) -> Program:
     return await _one(tx, select(*_SETTINGS).where(_c.program_id == program_id))
 
 
+async def page(tx: Tx, after: str, limit: int) -> list[Program]:
+    """Programs whose ids come after `after`, by id."""
+    query = select(*_SETTINGS).where(_c.program_id > after).order_by(_c.program_id).limit(limit)
+    return [Program(**row) for row in (await tx.execute(query)).mappings()]
+
+
 async def lock(tx: Tx, program_id: str) -> Program:
     """The program, which nobody else changes until the transaction ends. Raises NOT_FOUND."""
     return await _one(tx, select(*_SETTINGS).where(_c.program_id == program_id).with_for_update())

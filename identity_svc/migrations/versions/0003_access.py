@@ -9,6 +9,7 @@ down_revision = "0002"
 def upgrade() -> None:
     op.execute(_LEVELS)
     op.execute(_ROTATION)
+    op.execute(_PLANS)
 
 
 def downgrade() -> None:
@@ -36,4 +37,8 @@ ALTER TABLE credentials ADD COLUMN previous_mac bytea;
 ALTER TABLE credentials ADD COLUMN previous_until timestamptz;
 ALTER TABLE credentials ADD CONSTRAINT credentials_previous_ends
     CHECK ((previous_mac IS NULL) = (previous_until IS NULL));
+"""
+
+_PLANS = """
+ALTER TABLE plans ADD COLUMN costs jsonb NOT NULL DEFAULT '{}'::jsonb;
 """
