@@ -82,6 +82,9 @@ COMMANDS: Final = {
     ("operator", "revoke"): Command(
         CredentialsServiceStub, "RevokeAccess", pb.RevokeAccessRequest, "refuse it for good", needs=("credential_id",)
     ),
+    ("signing-key", "rotate"): Command(
+        CredentialsServiceStub, "RotateSigningKey", pb.RotateSigningKeyRequest, "make a new one for access tokens"
+    ),
     ("credential", "list"): Command(
         CredentialsServiceStub, "ListProgramCredentials", pb.ListProgramCredentialsRequest, "list clients and keys"
     ),
@@ -148,6 +151,8 @@ def _add_option(parser: argparse.ArgumentParser, field: FieldDescriptor, *, need
         parser.add_argument(option, type=json.loads, metavar="JSON", help="as JSON")
     elif field.is_repeated:
         parser.add_argument(option, nargs="+", required=needed)
+    elif field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
+        parser.add_argument(option, action="store_true")
     elif field.enum_type is not None:
         parser.add_argument(option, type=str.upper, choices=[value.name for value in field.enum_type.values[1:]])
     else:

@@ -26,11 +26,13 @@ from rewards.identity.v1 import (
 from rewards.ledger.v1.directory_pb2_grpc import MemberDirectoryServiceStub
 
 from identity_svc import tables
+from identity_svc.credentials import oauth_store
 from identity_svc.credentials import store as credentials
 from identity_svc.credentials.access import AccessServicer
 from identity_svc.credentials.access_tokens import Audience
 from identity_svc.credentials.issuing import Issuer
 from identity_svc.credentials.keys import Hasher, Veil
+from identity_svc.credentials.proofs import Proofs
 from identity_svc.credentials.revocation import Pause
 from identity_svc.credentials.servicer import CredentialsServicer
 from identity_svc.credentials.signing import Keyring
@@ -95,6 +97,7 @@ class Service:
         clock, monotonic, pause = time.clock, time.monotonic, time.pause
         hasher, idempotency = Hasher(settings.pepper), Idempotency(db, tables.keys, settings.fingerprint_key)
         audience, keyring = Audience.of(settings.public_url), Keyring(gate_db, settings.pepper, monotonic)
+        proofs = Proofs(hasher, audience)
         uses, gate = Usage(db), Gate(States(gate_db, monotonic), hasher, keyring, audience, clock)
         directory = Directory(db, MemberDirectoryServiceStub(channels["ledger_svc"]))
         keepers = [programs_pb2_grpc.ProgramDirectoryServiceStub(channels[name]) for name in PROGRAM_KEEPERS]
@@ -106,7 +109,7 @@ class Service:
                 credentials_pb2,
                 credentials_pb2_grpc,
                 "CredentialsService",
-                CredentialsServicer(db, idempotency, issuer, pause),
+                CredentialsServicer(db, idempotency, issuer, keyring, pause),
             ),
             _served(
                 access_pb2,
@@ -114,7 +117,9 @@ class Service:
                 "AccessService",
                 AccessServicer(db, idempotency, issuer, clock, pause),
             ),
-            _served(tokens_pb2, tokens_pb2_grpc, "TokenService", TokenServicer(db, hasher, keyring, audience, clock)),
+            _served(
+                tokens_pb2, tokens_pb2_grpc, "TokenService", TokenServicer(db, proofs, keyring, audience, clock, pause)
+            ),
             _served(
                 members_pb2,
                 members_pb2_grpc,
@@ -128,6 +133,8 @@ class Service:
             Worker("outbox.relay", functools.partial(tables.outbox.relay, db, events)),
             Worker("credentials.usage", uses.write, usage.INTERVAL_S),
             Worker("tokens.sweep", lambda: db.transact(credentials.sweep_tokens), interval_s=3600),
+            Worker("oauth.sweep", lambda: db.transact(oauth_store.sweep), interval_s=3600),
+            Worker("signing.rotate", keyring.rotate_if_old, interval_s=3600),
             Worker("idempotency.wipe", idempotency.wipe, interval_s=30),
         ]
 

@@ -93,7 +93,8 @@ credentials: Final = Table(
     Column("credential_id", Text, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("name", Text, nullable=False),
-    Column("secret_mac", LargeBinary, nullable=False, comment="HMAC-SHA256 of id and secret, under the pepper"),
+    Column("secret_mac", LargeBinary, comment="HMAC-SHA256 of id and secret, under the pepper"),
+    Column("public_keys", Text, comment="a JWKS, of a client that signs assertions instead of showing a secret"),
     Column("scopes", ARRAY(Text), nullable=False),
     Column("plan_id", Text, comment="null for operators only"),
     Column("epoch", BigInteger, nullable=False, comment="a token of another epoch is refused"),
@@ -110,6 +111,10 @@ credentials: Final = Table(
     CheckConstraint("(kind = 'OPERATOR') = (program_id = '')", name="credentials_operators_have_no_program"),
     CheckConstraint("kind = 'OPERATOR' OR plan_id IS NOT NULL", name="credentials_partners_have_a_plan"),
     CheckConstraint("epoch > 0", name="credentials_epoch_positive"),
+    CheckConstraint(
+        "(secret_mac IS NULL) = (public_keys IS NOT NULL) AND (public_keys IS NULL OR kind = 'CLIENT')",
+        name="credentials_have_one_proof",
+    ),
     CheckConstraint("(previous_mac IS NULL) = (previous_until IS NULL)", name="credentials_previous_ends"),
     ForeignKeyConstraint(
         ["program_id", "partner_id"],
@@ -136,6 +141,30 @@ tokens: Final = Table(
     ),
 )
 
+revoked_tokens: Final = Table(
+    "revoked_tokens",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("token_id", Uuid, primary_key=True),
+    _at("ends_at"),
+    Index("revoked_tokens_by_end", "ends_at"),
+)
+
+used_assertions: Final = Table(
+    "used_assertions",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("credential_id", Text, primary_key=True),
+    Column("assertion_id", Text, primary_key=True, comment="the jti, which is good once"),
+    _at("ends_at"),
+    Index("used_assertions_by_end", "ends_at"),
+    ForeignKeyConstraint(
+        ["program_id", "credential_id"],
+        ["credentials.program_id", "credentials.credential_id"],
+        name="used_assertions_credential_exists",
+    ),
+)
+
 signing_keys: Final = Table(
     "signing_keys",
     metadata,
@@ -144,6 +173,7 @@ signing_keys: Final = Table(
     Column("key_id", Text, nullable=False),
     Column("sealed_key", LargeBinary, nullable=False, comment="the Ed25519 private key, under the pepper"),
     _at("created_at"),
+    Column("retired_at", DateTime(timezone=True), comment="from then on what it has signed is refused"),
 )
 
 members: Final = Table(

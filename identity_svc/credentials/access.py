@@ -1,6 +1,6 @@
 """AccessService: a program's own credentials, as its partners manage them."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from rewards.identity.v1 import access_pb2 as pb
@@ -8,7 +8,8 @@ from rewards.identity.v1.access_pb2_grpc import AccessServiceServicer
 
 from identity_svc.audit import store as audit
 from identity_svc.audit.actor import Actor
-from identity_svc.credentials import listing_store, revocation, store, wire
+from identity_svc.credentials import listing_store, oauth_store, revocation, store, wire
+from identity_svc.credentials.assertions import public_keys
 from identity_svc.credentials.issuing import Issuer
 from identity_svc.credentials.keys import Issued
 from identity_svc.credentials.revocation import Pause
@@ -16,7 +17,7 @@ from identity_svc.credentials.rules import Kind, Level, State
 from svckit import call, paging
 from svckit.clock import Clock
 from svckit.db import Database, Tx
-from svckit.errors import Reason, Refused
+from svckit.errors import Reason, Refused, invalid
 from svckit.idempotency import Idempotency
 
 
@@ -33,19 +34,19 @@ class AccessServicer(AccessServiceServicer):
     async def RotateCredentials(
         self, request: pb.RotateCredentialsRequest, context: Any
     ) -> pb.RotateCredentialsResponse:
-        """Gives a client a new secret, and answers when no gatekeeper can pass a token of before."""
+        """Gives a client a new secret or new keys, and answers when no gatekeeper can pass a token of before."""
         await self._reached(request.client_id)
-        actor, overlap = Actor.caller(), timedelta(seconds=request.overlap_s)
+        actor = Actor.caller()
 
         async def work(tx: Tx) -> pb.RotateCredentialsResponse:
             client = await store.lock(tx, request.client_id)
             if client is None or client.kind is not Kind.CLIENT or client.revoked:
                 raise _unknown()
-            (secret_mac, issued), at = self._issuer.secret(client), client.at(self._clock())
-            await store.rotate(tx, client, secret_mac, at + overlap if overlap else None)
+            at = client.at(self._clock())
+            secret = await self._replace(tx, client, request, at)
             await audit.append(tx, actor, "credential.rotated", client.program_id, client.credential_id)
             return pb.RotateCredentialsResponse(
-                client_id=client.credential_id, client_secret=issued.secret, rotated_at=wire.timestamp(at)
+                client_id=client.credential_id, client_secret=secret, rotated_at=wire.timestamp(at)
             )
 
         answer = await self._idempotency.once(request, pb.RotateCredentialsResponse, work)
@@ -92,6 +93,19 @@ class AccessServicer(AccessServiceServicer):
         token = paging.token(request, found[size - 1].credential_id) if len(found) > size else ""
         listed = map(wire.credential_message, found[:size])
         return pb.ListCredentialsResponse(credentials=listed, next_page_token=token)
+
+    async def _replace(self, tx: Tx, client: State, request: pb.RotateCredentialsRequest, at: datetime) -> str | None:
+        """Gives a locked client a new secret, which comes back under its veil, or the keys that the request has."""
+        if client.secret_mac is None:
+            if not request.jwks or request.overlap_s:
+                raise invalid(jwks="must be given, and no overlapS, for a client with keys of its own")
+            await oauth_store.replace_public_keys(tx, client, public_keys(request.jwks))
+            return None
+        if request.jwks:
+            raise invalid(jwks="is for a client with keys of its own")
+        (secret_mac, issued), overlap = self._issuer.secret(client), timedelta(seconds=request.overlap_s)
+        await store.rotate(tx, client, secret_mac, at + overlap if overlap else None)
+        return issued.secret
 
     async def _caller(self) -> State:
         """The caller's own credential. Raises UNAUTHENTICATED if there is none any more."""

@@ -18,7 +18,8 @@ class Issuer:
         self._veil = veil
 
     async def client(self, tx: Tx, actor: Actor, wanted: Wanted) -> Issued:
-        """Adds an OAuth client. Raises NOT_FOUND, or CONFLICT if its program or partner is revoked."""
+        """Adds an OAuth client, without a secret if it has keys of its own. Raises NOT_FOUND, or CONFLICT if its
+        program or partner is revoked."""
         await levels_store.hold(tx, wanted.program_id, wanted.partner_id)
         return await self._add(tx, actor, Kind.CLIENT, wanted, keys.new_client())
 
@@ -44,15 +45,16 @@ class Issuer:
             credential_id=issued.credential_id,
             kind=kind,
             name=wanted.name,
-            secret_mac=self._hasher.mac(issued.credential_id, issued.secret),
+            secret_mac=None if wanted.public_keys else self._hasher.mac(issued.credential_id, issued.secret),
             scopes=wanted.scopes,
             plan_id=wanted.plan_id,
             expires_at=wanted.expires_at,
             partner_id=wanted.partner_id,
+            public_keys=wanted.public_keys,
         )
         await store.add_credential(tx, credential)
         await audit.append(tx, actor, "credential.created", wanted.program_id, issued.credential_id)
-        return self._veiled(issued)
+        return Issued(issued.credential_id, "") if wanted.public_keys else self._veiled(issued)
 
     def _veiled(self, issued: Issued) -> Issued:
         return Issued(issued.credential_id, self._veil.hide(issued))

@@ -12,6 +12,8 @@ from svckit.errors import invalid
 TOKEN_LIFE: Final = timedelta(seconds=1800)
 # Until this little is left a client that asks again gets the same token.
 TOKEN_RENEWAL: Final = timedelta(seconds=300)
+# A token of a process whose clock is a little ahead is still good.
+CLOCK_SKEW: Final = timedelta(seconds=60)
 # A gatekeeper answers from no reading of a credential that is older (design decision 11).
 STATE_AGE_MAX_S: Final = 0.5
 
@@ -48,6 +50,7 @@ class Wanted:
     plan_id: str
     expires_at: datetime | None = None
     partner_id: str | None = None
+    public_keys: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,18 +90,20 @@ class Credential:
     credential_id: str
     kind: Kind
     name: str
-    secret_mac: bytes
+    secret_mac: bytes | None
     scopes: tuple[str, ...] = ()
     plan_id: str | None = None
     expires_at: datetime | None = None
     partner_id: str | None = None
+    public_keys: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class State:
     """A credential as it stands in the database. `clock_offset` is its program's; `plan` is None for operators.
 
-    `revoked` is true if it is revoked itself, or its partner or program is. Until `previous_until` the secret and
+    `revoked` is true if it is revoked itself, or its partner or program is; `token_revoked` if the token is that it
+    was looked up for. `secret_mac` is None for a client that signs assertions. Until `previous_until` the secret and
     the tokens of before the last rotation are good as well.
     """
 
@@ -106,7 +111,7 @@ class State:
     partner_id: str | None
     credential_id: str
     kind: Kind
-    secret_mac: bytes
+    secret_mac: bytes | None
     previous_mac: bytes | None
     previous_until: datetime | None
     scopes: frozenset[str]
@@ -115,6 +120,7 @@ class State:
     revoked: bool
     plan: Plan | None
     clock_offset: timedelta
+    token_revoked: bool = False
 
     def at(self, now: datetime) -> datetime:
         """The program's time when it is really `now`."""
@@ -135,6 +141,17 @@ class State:
     def admits(self, epoch: int, now: datetime) -> bool:
         """True if tokens of that epoch are good."""
         return epoch == self.epoch or (epoch == self.epoch - 1 and self.overlaps(now))
+
+    def honours(self, token: "Token", now: datetime) -> bool:
+        """True if the token is this credential's and good, but for its own end."""
+        return (
+            token.program_id == self.program_id
+            and token.credential_id == self.credential_id
+            and token.issued_at <= self.at(now) + CLOCK_SKEW
+            and self.admits(token.epoch, now)
+            and not self.ended(now)
+            and not self.token_revoked
+        )
 
 
 @dataclass(frozen=True, slots=True)

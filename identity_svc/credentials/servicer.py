@@ -12,18 +12,21 @@ from identity_svc.credentials.issuing import Issuer
 from identity_svc.credentials.keys import Hasher, Issued
 from identity_svc.credentials.revocation import Pause
 from identity_svc.credentials.rules import Credential, Kind, Level
+from identity_svc.credentials.signing import Keyring
 from svckit import paging
 from svckit.db import Database, Tx
+from svckit.errors import Reason, Refused
 from svckit.idempotency import Idempotency
 
 
 class CredentialsServicer(CredentialsServiceServicer):
     """For operators, who reach every program."""
 
-    def __init__(self, db: Database, idempotency: Idempotency, issuer: Issuer, pause: Pause) -> None:
+    def __init__(self, db: Database, idempotency: Idempotency, issuer: Issuer, keyring: Keyring, pause: Pause) -> None:
         self._db = db
         self._idempotency = idempotency
         self._issuer = issuer
+        self._keyring = keyring
         self._pause = pause
 
     async def PutPlan(self, request: pb.PutPlanRequest, context: Any) -> pb.PutPlanResponse:
@@ -51,7 +54,7 @@ class CredentialsServicer(CredentialsServiceServicer):
 
         async def work(tx: Tx) -> pb.CreateClientResponse:
             issued = await self._issuer.client(tx, actor, wanted)
-            return pb.CreateClientResponse(client_id=issued.credential_id, client_secret=issued.secret)
+            return pb.CreateClientResponse(client_id=issued.credential_id, client_secret=issued.secret or None)
 
         answer = await self._idempotency.once(request, pb.CreateClientResponse, work)
         if answer.HasField("client_secret"):
@@ -110,6 +113,15 @@ class CredentialsServicer(CredentialsServiceServicer):
         revoked_at = await self._db.transact(lambda tx: revocation.revoke(tx, actor, level))
         await revocation.settle(self._pause)
         return pb.RevokeAccessResponse(revoked_at=wire.timestamp(revoked_at))
+
+    async def RotateSigningKey(self, request: pb.RotateSigningKeyRequest, context: Any) -> pb.RotateSigningKeyResponse:
+        """Makes a new signing key, and answers when it is published and no gatekeeper passes one that has ended."""
+        actor, revoke_earlier = Actor.caller(), request.revoke_earlier
+        key_id = await self._db.transact(lambda tx: self._keyring.rotate(tx, actor, revoke_earlier=revoke_earlier))
+        if key_id is None:
+            raise Refused(Reason.CONFLICT, "Somebody else has just made a new key.")
+        await revocation.settle(self._pause)
+        return pb.RotateSigningKeyResponse(key_id=key_id)
 
     async def RestoreAccess(self, request: pb.RestoreAccessRequest, context: Any) -> pb.RestoreAccessResponse:
         """Takes a program's or a partner's revocation back."""

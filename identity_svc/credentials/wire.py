@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rewards.identity.v1 import access_pb2
 from rewards.identity.v1 import credentials_pb2 as pb
 
+from identity_svc.credentials.assertions import public_keys
 from identity_svc.credentials.rules import Partner, Plan, State, Wanted, check_costs, check_scopes
 from identity_svc.surface import OPERATIONS, SCOPES
 from svckit.call import Principal
@@ -26,10 +27,10 @@ def plan_message(stored: Plan) -> pb.Plan:
 
 
 def client(sent: pb.CreateClientRequest) -> Wanted:
-    """The client that a request wants. Raises INVALID_REQUEST for a scope that no RPC declares."""
-    return Wanted(
-        sent.program_id, sent.name, check_scopes(sent.scopes, SCOPES), sent.plan_id, None, sent.partner_id or None
-    )
+    """The client that a request wants. Raises INVALID_REQUEST for a scope that no RPC declares, and for keys that are
+    no public ones."""
+    scopes, jwks = check_scopes(sent.scopes, SCOPES), public_keys(sent.jwks) if sent.jwks else None
+    return Wanted(sent.program_id, sent.name, scopes, sent.plan_id, None, sent.partner_id or None, jwks)
 
 
 def api_key(sent: pb.CreateApiKeyRequest) -> Wanted:

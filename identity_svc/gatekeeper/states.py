@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
+from uuid import UUID
 
 from identity_svc.credentials import store
 from identity_svc.credentials.rules import STATE_AGE_MAX_S, State
@@ -16,23 +17,29 @@ from svckit.errors import Reason, Refused
 
 CAPACITY: Final = 10_000
 
+_Asked = tuple[str, UUID | None]
 _Reading = tuple[float, State | None]
 
 
 class States:
-    """The remembered states. An id that does not exist is remembered as well: guesses must stay cheap."""
+    """The remembered states, of each credential and of each token of its. An id that does not exist is remembered as
+    well: guesses must stay cheap."""
 
     def __init__(self, db: Database, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._db = db
         self._monotonic = monotonic
-        self._read: dict[str, _Reading] = {}
-        self._reading: dict[str, asyncio.Task[_Reading]] = {}
+        self._read: dict[_Asked, _Reading] = {}
+        self._reading: dict[_Asked, asyncio.Task[_Reading]] = {}
 
-    async def get(self, credential_id: str) -> State | None:
-        """The credential, at most STATE_AGE_MAX_S old. Raises UNAVAILABLE if the database does not tell in time."""
-        known = self._read.get(credential_id)
+    async def get(self, credential_id: str, token_id: UUID | None = None) -> State | None:
+        """The credential, and whether that token of its is revoked, at most STATE_AGE_MAX_S old.
+
+        Raises UNAVAILABLE if the database does not tell in time.
+        """
+        asked = (credential_id, token_id)
+        known = self._read.get(asked)
         if known is None or self._old(known):
-            known = await self._ask(credential_id)
+            known = await self._ask(asked)
             if self._old(known):
                 raise _too_slow()
         return known[1]
@@ -40,26 +47,26 @@ class States:
     def _old(self, reading: _Reading) -> bool:
         return self._monotonic() - reading[0] > STATE_AGE_MAX_S
 
-    async def _ask(self, credential_id: str) -> _Reading:
-        # Those who ask for the same credential at once share one query; it goes on if one of them gives up.
-        task = self._reading.get(credential_id)
+    async def _ask(self, asked: _Asked) -> _Reading:
+        # Those who ask for the same at once share one query; it goes on if one of them gives up.
+        task = self._reading.get(asked)
         if task is None:
-            task = asyncio.create_task(self._load(credential_id))
-            self._reading[credential_id] = task
-            task.add_done_callback(lambda _: self._reading.pop(credential_id))
+            task = asyncio.create_task(self._load(asked))
+            self._reading[asked] = task
+            task.add_done_callback(lambda _: self._reading.pop(asked))
         return await asyncio.shield(task)
 
-    async def _load(self, credential_id: str) -> _Reading:
+    async def _load(self, asked: _Asked) -> _Reading:
         read_at_s = self._monotonic()
         try:
             async with asyncio.timeout(STATE_AGE_MAX_S), self._db.read() as tx:
-                reading = (read_at_s, await store.state(tx, credential_id))
+                reading = (read_at_s, await store.state(tx, *asked))
         except TimeoutError:
             raise _too_slow() from None
-        self._read.pop(credential_id, None)
+        self._read.pop(asked, None)
         if len(self._read) >= CAPACITY:
             del self._read[next(iter(self._read))]
-        self._read[credential_id] = reading
+        self._read[asked] = reading
         return reading
 
 
