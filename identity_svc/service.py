@@ -2,9 +2,9 @@
 
 import asyncio
 import functools
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from time import monotonic as system_monotonic
 from typing import Any, Final
 
 import grpc
@@ -32,6 +32,7 @@ from identity_svc.credentials.access import AccessServicer
 from identity_svc.credentials.access_tokens import Audience
 from identity_svc.credentials.issuing import Issuer
 from identity_svc.credentials.keys import Hasher, Veil
+from identity_svc.credentials.pace import Pace
 from identity_svc.credentials.proofs import Proofs
 from identity_svc.credentials.revocation import Pause
 from identity_svc.credentials.servicer import CredentialsServicer
@@ -67,12 +68,19 @@ class Settings:
     public_url: str
 
 
+# Linux's CLOCK_MONOTONIC stands still while the machine sleeps; elsewhere there is no other.
+_AWAKE_OR_NOT: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Time:
-    """What time it is, what ages the caches, and how to wait."""
+    """What time it is, what ages the caches, and how to wait.
+
+    The caches age also while the machine sleeps: one that wakes up must not pass what was revoked meanwhile.
+    """
 
     clock: Clock = system_clock
-    monotonic: Callable[[], float] = system_monotonic
+    monotonic: Callable[[], float] = functools.partial(time.clock_gettime, _AWAKE_OR_NOT)
     pause: Pause = asyncio.sleep
 
 
@@ -92,12 +100,12 @@ class Service:
         gate_db: Database,
         settings: Settings,
         channels: Mapping[str, grpc.aio.Channel],
-        time: Time = SYSTEM_TIME,
+        times: Time = SYSTEM_TIME,
     ) -> None:
-        clock, monotonic, pause = time.clock, time.monotonic, time.pause
+        clock, monotonic, pause = times.clock, times.monotonic, times.pause
         hasher, idempotency = Hasher(settings.pepper), Idempotency(db, tables.keys, settings.fingerprint_key)
         audience, keyring = Audience.of(settings.public_url), Keyring(gate_db, settings.pepper, monotonic)
-        proofs = Proofs(hasher, audience)
+        proofs = Proofs(hasher, audience, Pace(monotonic))
         uses, gate = Usage(db), Gate(States(gate_db, monotonic), hasher, keyring, audience, clock)
         directory = Directory(db, MemberDirectoryServiceStub(channels["ledger_svc"]))
         keepers = [programs_pb2_grpc.ProgramDirectoryServiceStub(channels[name]) for name in PROGRAM_KEEPERS]

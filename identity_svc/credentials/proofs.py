@@ -7,6 +7,7 @@ from identity_svc.credentials import assertions, oauth, oauth_store, store
 from identity_svc.credentials.access_tokens import Audience
 from identity_svc.credentials.keys import Hasher
 from identity_svc.credentials.oauth import Proof
+from identity_svc.credentials.pace import Pace
 from identity_svc.credentials.rules import Kind, State
 from svckit.db import Tx
 from svckit.errors import Reason, Refused
@@ -22,17 +23,22 @@ class Proven(NamedTuple):
 class Proofs:
     """Asks the database each time, so that a secret is refused from the moment at which it is replaced."""
 
-    def __init__(self, hasher: Hasher, audience: Audience) -> None:
+    def __init__(self, hasher: Hasher, audience: Audience, pace: Pace) -> None:
         self._hasher = hasher
         self._audience = audience
+        self._pace = pace
 
     async def client(self, tx: Tx, proof: Proof, now: datetime) -> Proven:
-        """The client. Raises a refusal with invalid_client."""
+        """The client. Raises a refusal with invalid_client, and RATE_LIMITED if the client asks too often."""
+        self._pace.check(proof.client_id)
         found = await store.state(tx, proof.client_id)
         client = found if found is not None and found.kind is Kind.CLIENT else None
         if proof.assertion:
-            return await self._by_assertion(tx, client, proof.assertion, now)
-        return self._by_secret(client, proof, now)
+            proven = await self._by_assertion(tx, client, proof.assertion, now)
+        else:
+            proven = self._by_secret(client, proof, now)
+        self._pace.count(proof.client_id)
+        return proven
 
     def _by_secret(self, client: State | None, proof: Proof, now: datetime) -> Proven:
         # An unknown client and a wrong secret cost the same and are told apart by nobody.
