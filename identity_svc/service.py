@@ -69,7 +69,7 @@ class Settings:
 
 
 # Linux's CLOCK_MONOTONIC stands still while the machine sleeps; elsewhere there is no other.
-_AWAKE_OR_NOT: Final[int] = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+_elapsed_s: Final = functools.partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +80,7 @@ class Time:
     """
 
     clock: Clock = system_clock
-    monotonic: Callable[[], float] = functools.partial(time.clock_gettime, _AWAKE_OR_NOT)
+    monotonic: Callable[[], float] = _elapsed_s
     pause: Pause = asyncio.sleep
 
 

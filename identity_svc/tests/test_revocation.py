@@ -172,14 +172,15 @@ async def test_revoking_again_changes_nothing_and_each_deed_is_audited_once(iden
     await identity.operate("RestoreAccess", pb.RestoreAccessRequest(program_id="acme"))
     async with identity.db.read() as tx:
         rows = (await tx.execute(select(tables.audit).order_by(tables.audit.c.audit_id))).all()
-    assert [(row.action, row.target) for row in rows if row.action.endswith(("revoked", "restored"))] == [
+    deeds = [row for row in rows if row.action.endswith(("revoked", "restored"))]
+    assert [(row.action, row.target) for row in deeds] == [
         ("program.revoked", "acme"),
         ("partner.revoked", "north"),
         ("credential.revoked", ours.client.client_id),
         ("credential.revoked", ours.key.key_id),
         ("program.restored", "acme"),
     ]
-    assert {row.actor for row in rows} == {"rk_op_test"}
+    assert {row.actor for row in deeds} == {"rk_op_test"}
 
 
 @pytest.mark.parametrize(
