@@ -23,10 +23,9 @@ class AdjustmentsServicer(Rpcs, AdjustmentsServiceServicer):
     async def CreateAdjustment(self, request: pb.CreateAdjustmentRequest, context: Any) -> pb.CreateAdjustmentResponse:
         """Posts a correction, or keeps it for a second credential."""
         program, now = await self.program()
-        asked = wire.adjustment(request, program, now, call.current().principal.name)
-        member_key(program, asked.member_id, asked.asset)
 
         async def work(tx: Tx) -> pb.CreateAdjustmentResponse:
+            asked = wire.adjustment(request, program, now, call.current().principal.name)
             if asked.needs_a_second:
                 await journal.member_active(tx, program.program_id, asked.member_id)
                 await store.add(tx, asked)
