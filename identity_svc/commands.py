@@ -16,8 +16,9 @@ import grpc
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.json_format import MessageToJson, ParseDict, ParseError
 from google.protobuf.message import Message
+from rewards.identity.v1 import access_pb2, programs_pb2
 from rewards.identity.v1 import credentials_pb2 as pb
-from rewards.identity.v1 import programs_pb2
+from rewards.identity.v1.access_pb2_grpc import AccessServiceStub
 from rewards.identity.v1.credentials_pb2_grpc import CredentialsServiceStub
 from rewards.identity.v1.programs_pb2_grpc import ProgramsServiceStub
 
@@ -70,6 +71,9 @@ COMMANDS: Final = {
     ("client", "create"): Command(
         CredentialsServiceStub, "CreateClient", pb.CreateClientRequest, "make one; its secret is shown once"
     ),
+    ("client", "rotate"): Command(
+        AccessServiceStub, "RotateCredentials", access_pb2.RotateCredentialsRequest, "give it a new secret or new keys"
+    ),
     ("client", "revoke"): Command(
         CredentialsServiceStub, "RevokeAccess", pb.RevokeAccessRequest, "refuse it for good", needs=_CREDENTIAL
     ),
@@ -99,7 +103,7 @@ def add_to(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
             verbs[noun] = nouns.add_parser(noun, help=f"{noun}s").add_subparsers(required=True, dest="verb")
         parser = verbs[noun].add_parser(verb, help=command.help)
         parser.set_defaults(call=command)
-        if verb == "create":
+        if verb in {"create", "rotate"}:
             parser.add_argument("--idempotency-key", default=str(new_id()), help="for a safe second try")
         for field in _filled(command).fields:
             if not command.needs or field.name in command.needs:

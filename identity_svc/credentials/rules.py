@@ -127,8 +127,10 @@ class State:
         return now + self.clock_offset
 
     def reaches(self, other: "State") -> bool:
-        """True if the holder may see and manage `other`: its own partner's, or all of its program if it has none."""
-        return self.program_id == other.program_id and self.partner_id in {None, other.partner_id}
+        """True if the holder may see and manage `other`: its own partner's, or all of its program if it has none; an
+        operator may manage everybody's."""
+        of_program = self.program_id == other.program_id and self.partner_id in {None, other.partner_id}
+        return of_program or self.kind is Kind.OPERATOR
 
     def ended(self, now: datetime) -> bool:
         """True if it is revoked, or has expired by its program's clock when it is really `now`."""

@@ -13,7 +13,10 @@ from sqlalchemy import func, select, text, update
 
 from devmesh.pki import Authority
 from identity_svc import tables
-from identity_svc.tests.running import PROGRAM, Running, outcomes, reason, refusal, running, worker
+from identity_svc.credentials import keys
+from identity_svc.credentials.keys import Hasher
+from identity_svc.credentials.servicer import create_operator
+from identity_svc.tests.running import PEPPER, PROGRAM, Running, outcomes, reason, refusal, running, worker
 from identity_svc.tests.test_gatekeeper import REST
 from identity_svc.tests.test_revocation import TRIALS, add_partner, passed
 from identity_svc.tests.test_tokens import body
@@ -194,3 +197,13 @@ async def test_another_programs_client_is_not_found(identity: Running) -> None:
     request = pb.RotateCredentialsRequest(client_id=client.client_id)
     assert await reason(identity.call(AccessServiceStub, "RotateCredentials", request, stranger)) == "NOT_FOUND"
     assert await opens(identity, client, client.client_secret or "")
+
+
+async def test_an_operator_rotates_for_whoever_has_lost_a_secret(identity: Running) -> None:
+    client = await identity.client("points:read")
+    key = await create_operator(identity.db, Hasher(PEPPER), "ops")
+    operator = Principal(Kind.OPERATOR, keys.credential_id(key) or "")
+    request = pb.RotateCredentialsRequest(client_id=client.client_id)
+    answer = await identity.call(AccessServiceStub, "RotateCredentials", request, operator)
+    assert await opens(identity, client, answer.client_secret)
+    assert not await opens(identity, client, client.client_secret or "")

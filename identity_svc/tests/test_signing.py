@@ -11,7 +11,7 @@ from sqlalchemy import event, text
 
 from devmesh.pki import Authority
 from identity_svc.tests.running import Running, outcomes, running, worker
-from identity_svc.tests.test_gatekeeper import REST
+from identity_svc.tests.test_gatekeeper import BALANCE, REST, denied
 from identity_svc.tests.test_revocation import TRIALS, passed
 from identity_svc.tests.test_tokens import body
 
@@ -123,3 +123,16 @@ async def test_the_keys_are_asked_for_once_in_half_a_second(identity: Running) -
     event.remove(engine, "before_cursor_execute", count)
     assert sum("signing_keys" in statement for statement in statements) == 2
     assert len(statements) == 4
+
+
+async def test_without_the_database_no_token_gets_through(identity: Running) -> None:
+    token = {"authorization": f"Bearer {await issue(identity, await identity.client('points:read'))}", **REST}
+    assert await passed([identity], token) == 1
+    identity.clocks.pass_s(1)
+    # Every connection of the pool is taken, so the keys are not read in time.
+    taken = [await identity.gate_db._engine.connect() for _ in range(2)]
+    answer = await identity.check(BALANCE, token)
+    for connection in taken:
+        await connection.close()
+    assert denied(answer) == (503, "UNAVAILABLE")
+    assert await passed([identity], token) == 1

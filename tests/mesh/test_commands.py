@@ -42,7 +42,9 @@ async def test_an_operator_sets_up_a_partner_and_shuts_it_out(mesh: Mesh, http: 
     first = await typed(mesh, "key", "create", *asked, "--idempotency-key", "one")
     assert await typed(mesh, "key", "create", *asked, "--idempotency-key", "one") == first
     client = await typed(mesh, "client", "create", *asked)
-    assert client["clientSecret"].startswith("cs_")
+    rotated = await typed(mesh, "client", "rotate", "--client-id", client["clientId"], "--overlap-s", "60")
+    assert rotated["clientSecret"].startswith("cs_")
+    assert rotated["clientSecret"] != client["clientSecret"]
 
     async def balance() -> tuple[int, str]:
         answer = await Api(http, first["apiKey"]).post("GetBalance", {"memberId": "m_none"})
