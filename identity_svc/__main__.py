@@ -1,10 +1,13 @@
 """`python -m identity_svc` serves; `migrate` brings the database up to date; `create-operator --name NAME`
-makes an operator's key and prints it, alone, on standard output."""
+makes an operator's key and prints it, alone, on standard output; all others are an operator's commands to a
+running mesh (see `commands`), for example `partner put --program-id acme --partner-id north --name North`."""
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
+from identity_svc import commands
 from identity_svc.credentials.keys import Hasher
 from identity_svc.credentials.servicer import create_operator
 from identity_svc.gatekeeper.servicer import declared
@@ -43,17 +46,20 @@ async def operator(name: str) -> None:
 def main() -> None:
     """Does what the arguments say."""
     parser = argparse.ArgumentParser(prog="identity_svc", description=__doc__)
-    commands = parser.add_subparsers(dest="command")
-    commands.add_parser("migrate")
-    commands.add_parser("create-operator").add_argument("--name", required=True)
+    parsers = parser.add_subparsers(dest="command")
+    parsers.add_parser("migrate")
+    parsers.add_parser("create-operator").add_argument("--name", required=True)
+    commands.add_to(parsers)
     asked = parser.parse_args()
     match asked.command:
         case "migrate":
             migrate.upgrade(Path(__file__).parent / "migrations", required("REWARDS_MIGRATION_URL"))
         case "create-operator":
             server.run(operator(asked.name))
-        case _:
+        case None:
             server.run(serve())
+        case _:
+            sys.exit(server.run(commands.run(asked)))
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 """How the service is put together: every part by hand, top to bottom."""
 
+import asyncio
 import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import grpc
 from envoy_min import authz_pb2, authz_pb2_grpc
 from google.protobuf.descriptor import FileDescriptor
 from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceStub
 from rewards.identity.v1 import (
+    access_pb2,
+    access_pb2_grpc,
     credentials_pb2,
     credentials_pb2_grpc,
     members_pb2,
@@ -23,9 +26,15 @@ from rewards.identity.v1 import (
 from rewards.ledger.v1.directory_pb2_grpc import MemberDirectoryServiceStub
 
 from identity_svc import tables
+from identity_svc.credentials import oauth_store
 from identity_svc.credentials import store as credentials
+from identity_svc.credentials.access import AccessServicer
 from identity_svc.credentials.access_tokens import Audience
+from identity_svc.credentials.issuing import Issuer
 from identity_svc.credentials.keys import Hasher, Veil
+from identity_svc.credentials.pace import Pace
+from identity_svc.credentials.proofs import Proofs
+from identity_svc.credentials.revocation import Pause
 from identity_svc.credentials.servicer import CredentialsServicer
 from identity_svc.credentials.signing import Keyring
 from identity_svc.credentials.tokens import TokenServicer
@@ -59,6 +68,25 @@ class Settings:
     public_url: str
 
 
+# Linux's CLOCK_MONOTONIC stands still while the machine sleeps; elsewhere there is no other.
+_elapsed_s: Final = functools.partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Time:
+    """What time it is, what ages the caches, and how to wait.
+
+    The caches age also while the machine sleeps: one that wakes up must not pass what was revoked meanwhile.
+    """
+
+    clock: Clock = system_clock
+    monotonic: Callable[[], float] = _elapsed_s
+    pause: Pause = asyncio.sleep
+
+
+SYSTEM_TIME: Final = Time()
+
+
 class Service:
     """The servicers and the workers. `channels` lead to the other services, by name.
 
@@ -72,26 +100,34 @@ class Service:
         gate_db: Database,
         settings: Settings,
         channels: Mapping[str, grpc.aio.Channel],
-        *,
-        clock: Clock = system_clock,
-        monotonic: Callable[[], float] = time.monotonic,
+        times: Time = SYSTEM_TIME,
     ) -> None:
+        clock, monotonic, pause = times.clock, times.monotonic, times.pause
         hasher, idempotency = Hasher(settings.pepper), Idempotency(db, tables.keys, settings.fingerprint_key)
         audience, keyring = Audience.of(settings.public_url), Keyring(gate_db, settings.pepper, monotonic)
+        proofs = Proofs(hasher, audience, Pace(monotonic))
         uses, gate = Usage(db), Gate(States(gate_db, monotonic), hasher, keyring, audience, clock)
         directory = Directory(db, MemberDirectoryServiceStub(channels["ledger_svc"]))
         keepers = [programs_pb2_grpc.ProgramDirectoryServiceStub(channels[name]) for name in PROGRAM_KEEPERS]
         events = EventsServiceStub(channels["fulfillment_svc"])
-        registry, veil = Registry(Vault(settings.pepper)), Veil(settings.pepper)
+        registry, issuer = Registry(Vault(settings.pepper)), Issuer(hasher, Veil(settings.pepper))
         self.served = [
             _served(programs_pb2, programs_pb2_grpc, "ProgramsService", ProgramsServicer(db, keepers)),
             _served(
                 credentials_pb2,
                 credentials_pb2_grpc,
                 "CredentialsService",
-                CredentialsServicer(db, idempotency, hasher, veil),
+                CredentialsServicer(db, idempotency, issuer, keyring, pause),
             ),
-            _served(tokens_pb2, tokens_pb2_grpc, "TokenService", TokenServicer(db, hasher, keyring, audience, clock)),
+            _served(
+                access_pb2,
+                access_pb2_grpc,
+                "AccessService",
+                AccessServicer(db, idempotency, issuer, clock, pause),
+            ),
+            _served(
+                tokens_pb2, tokens_pb2_grpc, "TokenService", TokenServicer(db, proofs, keyring, audience, clock, pause)
+            ),
             _served(
                 members_pb2,
                 members_pb2_grpc,
@@ -105,6 +141,8 @@ class Service:
             Worker("outbox.relay", functools.partial(tables.outbox.relay, db, events)),
             Worker("credentials.usage", uses.write, usage.INTERVAL_S),
             Worker("tokens.sweep", lambda: db.transact(credentials.sweep_tokens), interval_s=3600),
+            Worker("oauth.sweep", lambda: db.transact(oauth_store.sweep), interval_s=3600),
+            Worker("signing.rotate", keyring.rotate_if_old, interval_s=3600),
             Worker("idempotency.wipe", idempotency.wipe, interval_s=30),
         ]
 

@@ -22,6 +22,7 @@ def _files() -> list[FileDescriptor]:
 METHODS: Final[dict[str, Method]] = methods(
     *(service for file in _files() for service in file.services_by_name.values())
 )
+OPERATIONS: Final[frozenset[str]] = frozenset(method.name for method in METHODS.values())
 SCOPES: Final[frozenset[str]] = frozenset(
     method.access.scope for method in METHODS.values() if method.access is not None and method.access.scope
 )

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from svckit import idempotency
 from svckit.outbox import Outbox
@@ -57,6 +58,7 @@ programs: Final = Table(
     # Serialized rewards.identity.v1.Policy, which only the ledger reads.
     Column("policy", LargeBinary, nullable=False, server_default=text("''::bytea")),
     Column("version", BigInteger, nullable=False),
+    _at("revoked_at", nullable=True),
     CheckConstraint("mode IN ('SANDBOX', 'LIVE')", name="programs_mode_known"),
     CheckConstraint("points_per_unit > 0", name="programs_points_per_unit_positive"),
     CheckConstraint("mode = 'SANDBOX' OR clock_offset_s = 0", name="programs_live_clock_is_real"),
@@ -70,7 +72,18 @@ plans: Final = Table(
     Column("requests_per_second", BigInteger, nullable=False),
     Column("burst", BigInteger, nullable=False),
     Column("requests_per_day", BigInteger, nullable=False),
+    Column("costs", JSONB, nullable=False, server_default=text("'{}'::jsonb"), comment="by the operation's name"),
     CheckConstraint("requests_per_second > 0 AND burst > 0 AND requests_per_day > 0", name="plans_limits_positive"),
+)
+
+partners: Final = Table(
+    "partners",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("partner_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    _at("revoked_at", nullable=True),
+    ForeignKeyConstraint(["program_id"], ["programs.program_id"], name="partners_program_exists"),
 )
 
 credentials: Final = Table(
@@ -80,7 +93,8 @@ credentials: Final = Table(
     Column("credential_id", Text, primary_key=True),
     Column("kind", Text, nullable=False),
     Column("name", Text, nullable=False),
-    Column("secret_mac", LargeBinary, nullable=False, comment="HMAC-SHA256 of id and secret, under the pepper"),
+    Column("secret_mac", LargeBinary, comment="HMAC-SHA256 of id and secret, under the pepper"),
+    Column("public_keys", Text, comment="a JWKS, of a client that signs assertions instead of showing a secret"),
     Column("scopes", ARRAY(Text), nullable=False),
     Column("plan_id", Text, comment="null for operators only"),
     Column("epoch", BigInteger, nullable=False, comment="a token of another epoch is refused"),
@@ -88,12 +102,25 @@ credentials: Final = Table(
     _at("expires_at", nullable=True),
     _at("revoked_at", nullable=True),
     _at("last_used_at", nullable=True),
+    Column("partner_id", Text, comment="null for what belongs to the program itself"),
+    Column("previous_mac", LargeBinary, comment="the secret before the last rotation, while the two overlap"),
+    _at("previous_until", nullable=True),
     # A caller names its credential and not its program, so this one is looked up without it.
     Index("credentials_by_id", "credential_id"),
     CheckConstraint("kind IN ('CLIENT', 'API_KEY', 'OPERATOR')", name="credentials_kind_known"),
     CheckConstraint("(kind = 'OPERATOR') = (program_id = '')", name="credentials_operators_have_no_program"),
     CheckConstraint("kind = 'OPERATOR' OR plan_id IS NOT NULL", name="credentials_partners_have_a_plan"),
     CheckConstraint("epoch > 0", name="credentials_epoch_positive"),
+    CheckConstraint(
+        "(secret_mac IS NULL) = (public_keys IS NOT NULL) AND (public_keys IS NULL OR kind = 'CLIENT')",
+        name="credentials_have_one_proof",
+    ),
+    CheckConstraint("(previous_mac IS NULL) = (previous_until IS NULL)", name="credentials_previous_ends"),
+    ForeignKeyConstraint(
+        ["program_id", "partner_id"],
+        ["partners.program_id", "partners.partner_id"],
+        name="credentials_partner_exists",
+    ),
 )
 
 tokens: Final = Table(
@@ -114,6 +141,30 @@ tokens: Final = Table(
     ),
 )
 
+revoked_tokens: Final = Table(
+    "revoked_tokens",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("token_id", Uuid, primary_key=True),
+    _at("ends_at"),
+    Index("revoked_tokens_by_end", "ends_at"),
+)
+
+used_assertions: Final = Table(
+    "used_assertions",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("credential_id", Text, primary_key=True),
+    Column("assertion_id", Text, primary_key=True, comment="the jti, which is good once"),
+    _at("ends_at"),
+    Index("used_assertions_by_end", "ends_at"),
+    ForeignKeyConstraint(
+        ["program_id", "credential_id"],
+        ["credentials.program_id", "credentials.credential_id"],
+        name="used_assertions_credential_exists",
+    ),
+)
+
 signing_keys: Final = Table(
     "signing_keys",
     metadata,
@@ -122,6 +173,7 @@ signing_keys: Final = Table(
     Column("key_id", Text, nullable=False),
     Column("sealed_key", LargeBinary, nullable=False, comment="the Ed25519 private key, under the pepper"),
     _at("created_at"),
+    Column("retired_at", DateTime(timezone=True), comment="from then on what it has signed is refused"),
 )
 
 members: Final = Table(

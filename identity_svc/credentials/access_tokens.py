@@ -8,7 +8,7 @@ from uuid import UUID
 import jwt
 
 from identity_svc.credentials.rules import Token
-from identity_svc.credentials.signing import SigningKey
+from identity_svc.credentials.signing import Keyring, SigningKey
 
 ALGORITHM: Final = "EdDSA"
 TYPE: Final = "at+jwt"
@@ -18,15 +18,27 @@ _HEADERS: Final = frozenset({"alg", "typ", "kid"})
 
 @dataclass(frozen=True, slots=True)
 class Audience:
-    """`issuer` is the address of this installation; `resource` is what its tokens open."""
+    """`issuer` is the address of this installation; `resource` is what its tokens open. The others are where OAuth's
+    requests go."""
 
     issuer: str
     resource: str
+    token: str
+    revocation: str
+    introspection: str
+    keys: str
+
+    @property
+    def server(self) -> frozenset[str]:
+        """Whom an assertion may name: the server itself, or where its requests go (RFC 7523 section 3, RFC 9126)."""
+        return frozenset({self.issuer, self.token, self.revocation, self.introspection})
 
     @classmethod
     def of(cls, public_url: str) -> "Audience":
-        """Both, for the installation that partners reach at `public_url`."""
-        return cls(public_url, f"{public_url}/v1")
+        """All of it, for the installation that partners reach at `public_url`."""
+        oauth = f"{public_url}/oauth"
+        keys = f"{public_url}/.well-known/jwks.json"
+        return cls(public_url, f"{public_url}/v1", f"{oauth}/token", f"{oauth}/revoke", f"{oauth}/introspect", keys)
 
 
 def sign(token: Token, key: SigningKey, audience: Audience) -> str:
@@ -62,6 +74,13 @@ def key_id(text: str) -> str | None:
         return None
     found: str = header["kid"]
     return found
+
+
+async def verified(text: str, keyring: Keyring, audience: Audience) -> Token | None:
+    """The token, if one of our keys has signed it for this audience; None otherwise. Raises UNAVAILABLE."""
+    named = key_id(text)
+    key = None if named is None else await keyring.find(named)
+    return None if key is None else read(text, key, audience)
 
 
 def read(text: str, key: SigningKey, audience: Audience) -> Token | None:

@@ -23,8 +23,8 @@ _CHECKSUM_LENGTH: Final = 6
 _KEY: Final = re.compile(r"(rk_(?:test|live|op)_[0-9A-Za-z]{16})_([0-9A-Za-z]{38})")
 
 KEY_PREFIX: Final = "rk_"
-TEST_PREFIX: Final = "rk_test"
-LIVE_PREFIX: Final = "rk_live"
+# By the program's mode (G50).
+PREFIXES: Final = {"SANDBOX": "rk_test", "LIVE": "rk_live"}
 OPERATOR_PREFIX: Final = "rk_op"
 CLIENT_PREFIX: Final = "cl"
 
@@ -79,8 +79,13 @@ def new_key(prefix: str) -> Issued:
 
 def new_client() -> Issued:
     """A new OAuth client."""
+    return new_secret(f"{CLIENT_PREFIX}_{_random(_ID_LENGTH)}")
+
+
+def new_secret(client_id: str) -> Issued:
+    """A new secret of a client."""
     secret = f"cs_{_random(_SECRET_LENGTH)}"
-    return Issued(f"{CLIENT_PREFIX}_{_random(_ID_LENGTH)}", secret + checksum(secret))
+    return Issued(client_id, secret + checksum(secret))
 
 
 def credential_id(key: str) -> str | None:

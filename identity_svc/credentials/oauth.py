@@ -1,4 +1,4 @@
-"""The token request of RFC 6749 section 4.4: read from a form or JSON, refused in the RFC's words."""
+"""The requests of RFC 6749 section 4.4, RFC 7009 and RFC 7662: read from a form or JSON, refused in the RFCs' words."""
 
 import base64
 import binascii
@@ -10,21 +10,40 @@ from urllib.parse import parse_qsl, unquote_plus
 
 from rewards.errors.v1.errors_pb2 import OAuthError
 
+from identity_svc.credentials import assertions
 from svckit.errors import Reason, Refused
 
+GRANT_TYPE: Final = "client_credentials"
 _FORM: Final = "application/x-www-form-urlencoded"
 _JSON: Final = "application/json"
 _FIELDS_MAX: Final = 20
+_ASSERTION_MAX: Final = 4096
 _VISIBLE: Final = re.compile(r"[\x20-\x7e]*")  # RFC 6749 appendix A
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How a client shows who it is: by its secret, or by an assertion that names it itself (RFC 7523)."""
+
+    client_id: str
+    secret: str = ""
+    assertion: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
     """What a client asks for; `scope` is empty if it asks for all it has."""
 
-    client_id: str
-    client_secret: str
-    scope: str
+    proof: Proof
+    scope: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenQuestion:
+    """A token that a client wants to know of, or to have revoked."""
+
+    proof: Proof
+    token: str
 
 
 def refused(error: str, text: str) -> Refused:
@@ -41,12 +60,21 @@ def token_request(content_type: str, body: bytes, authorization: str) -> TokenRe
     fields = _fields(content_type, body)
     if "grant_type" not in fields:
         raise refused("invalid_request", "grant_type is missing.")
-    if fields["grant_type"] != "client_credentials":
-        raise refused("unsupported_grant_type", "grant_type must be client_credentials.")
-    asked = TokenRequest(*_client(fields, authorization), fields.get("scope", ""))
-    if not all(_VISIBLE.fullmatch(text) for text in (asked.client_id, asked.client_secret, asked.scope)):
-        raise refused("invalid_request", "A parameter has a character that it may not have.")
-    return asked
+    if fields["grant_type"] != GRANT_TYPE:
+        raise refused("unsupported_grant_type", f"grant_type must be {GRANT_TYPE}.")
+    return TokenRequest(_proof(fields, authorization), _visible(fields.get("scope", "")))
+
+
+def token_question(content_type: str, body: bytes, authorization: str) -> TokenQuestion:
+    """Which token it is about, and who asks. Whatever the hint says, there is one type of tokens only.
+
+    Raises refusals with invalid_request or invalid_client.
+    """
+    fields = _fields(content_type, body)
+    proof = _proof(fields, authorization)
+    if "token" not in fields:
+        raise refused("invalid_request", "token is missing.")
+    return TokenQuestion(proof, _visible(fields["token"]))
 
 
 def grant(allowed: frozenset[str], asked: str) -> str:
@@ -91,21 +119,46 @@ def _once_each(pairs: object) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value}
 
 
-def _client(fields: dict[str, str], authorization: str) -> tuple[str, str]:
-    """The client's id and secret, from the body or from HTTP Basic, but not from both."""
+def _visible(text: str) -> str:
+    if not _VISIBLE.fullmatch(text):
+        raise refused("invalid_request", "A parameter has a character that it may not have.")
+    return text
+
+
+def _proof(fields: dict[str, str], authorization: str) -> Proof:
+    """The client's proof: a secret or an assertion in the body, or a secret by HTTP Basic, but no two of them."""
     scheme, _, sent = authorization.partition(" ")
-    in_body = "client_secret" in fields
-    if scheme.lower() != "basic":
-        if not in_body or "client_id" not in fields:
-            raise refused("invalid_client", "The client must show its id and its secret.")
-        return fields["client_id"], fields["client_secret"]
-    if in_body:
+    is_basic = scheme.lower() == "basic"
+    ways = is_basic + ("client_secret" in fields) + ("client_assertion" in fields)
+    if ways > 1:
         raise refused("invalid_request", "The client must authenticate in one way only.")
+    proof = _basic(sent) if is_basic else _asserted(fields) if "client_assertion" in fields else _secret(fields)
+    if fields.get("client_id", proof.client_id) != proof.client_id:
+        raise refused("invalid_request", "The client must have one id.")
+    for text in (proof.client_id, proof.secret, proof.assertion):
+        _visible(text)
+    return proof
+
+
+def _secret(fields: dict[str, str]) -> Proof:
+    if not {"client_id", "client_secret"} <= fields.keys():
+        raise refused("invalid_client", "The client must show its id and its secret, or an assertion.")
+    return Proof(fields["client_id"], fields["client_secret"])
+
+
+def _basic(sent: str) -> Proof:
     try:
         text = base64.b64decode(sent.strip(), validate=True).decode()
         client_id, secret = (unquote_plus(part, errors="strict") for part in text.split(":", 1))
     except (binascii.Error, ValueError):
         raise refused("invalid_client", "The Authorization header cannot be read.") from None
-    if fields.get("client_id", client_id) != client_id:
-        raise refused("invalid_request", "The client must have one id.")
-    return client_id, secret
+    return Proof(client_id, secret)
+
+
+def _asserted(fields: dict[str, str]) -> Proof:
+    if fields.get("client_assertion_type") != assertions.TYPE:
+        raise refused("invalid_request", f"client_assertion_type must be {assertions.TYPE}.")
+    text = fields["client_assertion"]
+    if len(text) > _ASSERTION_MAX:
+        raise refused("invalid_client", "The assertion is too long.")
+    return Proof(assertions.client_id(text), assertion=text)

@@ -1,4 +1,4 @@
-"""Every statement about plans, credentials, tokens and signing keys."""
+"""Every statement about plans, credentials and their tokens."""
 
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -6,15 +6,32 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import DateTime, Select, Text, bindparam, delete, false, func, or_, select, update
+from sqlalchemy import (
+    DateTime,
+    Row,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    bindparam,
+    delete,
+    exists,
+    false,
+    func,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from identity_svc import tables
 from identity_svc.credentials.rules import Credential, Kind, Plan, State, Token
 from svckit.db import Tx
 
-_plans, _credentials, _programs = tables.plans.c, tables.credentials.c, tables.programs.c
-_tokens, _keys = tables.tokens.c, tables.signing_keys.c
+_plans, _credentials = tables.plans.c, tables.credentials.c
+_programs, _partners = tables.programs.c, tables.partners.c
+_tokens, _revoked = tables.tokens.c, tables.revoked_tokens.c
 
 # A token that has ended by the real clock may still be good by a program's clock that is a little behind.
 _SWEEP_AFTER: Final = timedelta(days=1)
@@ -42,35 +59,76 @@ async def add_credential(tx: Tx, credential: Credential) -> None:
 
 def _state_query() -> Select[Any]:
     return (
-        select(tables.credentials, tables.plans, func.coalesce(_programs.clock_offset_s, 0).label("clock_offset_s"))
+        select(
+            tables.credentials,
+            tables.plans,
+            func.coalesce(_programs.clock_offset_s, 0).label("clock_offset_s"),
+            # Each level that is revoked is enough by itself, whatever the others say.
+            func.num_nonnulls(_credentials.revoked_at, _partners.revoked_at, _programs.revoked_at).label("revocations"),
+            exists()
+            .where(
+                _revoked.program_id == _credentials.program_id,
+                _revoked.token_id == bindparam("token_id", type_=Uuid),
+            )
+            .label("token_revoked"),
+        )
         .outerjoin(tables.plans, _plans.plan_id == _credentials.plan_id)
         .outerjoin(tables.programs, _programs.program_id == _credentials.program_id)
+        .outerjoin(
+            tables.partners,
+            and_(_partners.program_id == _credentials.program_id, _partners.partner_id == _credentials.partner_id),
+        )
         .where(_credentials.credential_id == bindparam("credential_id"))
     )
 
 
 _STATE: Final = _state_query()
+_LOCKED_STATE: Final = _STATE.with_for_update(of=tables.credentials)
 
 
-async def state(tx: Tx, credential_id: str) -> State | None:
-    """The credential of that id as it stands now; None if there is none."""
-    row = (await tx.execute(_STATE, {"credential_id": credential_id})).one_or_none()
-    if row is None:
-        return None
+async def state(tx: Tx, credential_id: str, token_id: UUID | None = None) -> State | None:
+    """The credential of that id as it stands now, and whether that token of its is revoked; None if there is none."""
+    row = (await tx.execute(_STATE, {"credential_id": credential_id, "token_id": token_id})).one_or_none()
+    return None if row is None else _state(row)
+
+
+async def lock(tx: Tx, credential_id: str) -> State | None:
+    """As `state`, of a credential that nobody else changes until the transaction ends."""
+    row = (await tx.execute(_LOCKED_STATE, {"credential_id": credential_id, "token_id": None})).one_or_none()
+    return None if row is None else _state(row)
+
+
+async def rotate(tx: Tx, client: State, secret_mac: bytes, previous_until: datetime | None) -> None:
+    """Gives a locked client a new secret and epoch; the old ones stay good until `previous_until`, if at all."""
+    values = {
+        "secret_mac": secret_mac,
+        "epoch": _credentials.epoch + 1,
+        "previous_mac": null() if previous_until is None else _credentials.secret_mac,
+        "previous_until": previous_until,
+    }
+    where = (_credentials.program_id == client.program_id, _credentials.credential_id == client.credential_id)
+    await tx.execute(update(tables.credentials).where(*where).values(values))
+
+
+def _state(row: Row[Any]) -> State:
     plan = None
     if row.plan_id is not None:
-        plan = Plan(row.plan_id, row.requests_per_second, row.burst, row.requests_per_day)
+        plan = Plan(row.plan_id, row.requests_per_second, row.burst, row.requests_per_day, row.costs)
     return State(
         program_id=row.program_id,
+        partner_id=row.partner_id,
         credential_id=row.credential_id,
         kind=Kind(row.kind),
         secret_mac=row.secret_mac,
+        previous_mac=row.previous_mac,
+        previous_until=row.previous_until,
         scopes=frozenset(row.scopes),
         epoch=row.epoch,
         expires_at=row.expires_at,
-        revoked=row.revoked_at is not None,
+        revoked=row.revocations > 0,
         plan=plan,
         clock_offset=timedelta(seconds=row.clock_offset_s),
+        token_revoked=row.token_revoked,
     )
 
 
@@ -117,15 +175,3 @@ async def touch(tx: Tx, used: Mapping[tuple[str, str], datetime]) -> None:
         for program_id, credential_id in sorted(used)
     ]
     await tx.execute(statement, rows)
-
-
-async def signing_keys(tx: Tx) -> list[tuple[str, bytes]]:
-    """Id and sealed private key of all signing keys, newest first."""
-    rows = await tx.execute(select(_keys.key_id, _keys.sealed_key).order_by(_keys.generation.desc()))
-    return [(row.key_id, row.sealed_key) for row in rows]
-
-
-async def add_signing_key(tx: Tx, generation: int, key_id: str, sealed_key: bytes) -> None:
-    """Adds a signing key unless its generation is there."""
-    values = {"generation": generation, "key_id": key_id, "sealed_key": sealed_key, "created_at": func.now()}
-    await tx.execute(insert(tables.signing_keys).values(values).on_conflict_do_nothing())

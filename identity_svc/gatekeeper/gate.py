@@ -50,17 +50,15 @@ class Gate:
         token = await self._token(text)
         if token is None:
             raise rules.unauthenticated()
-        return rules.by_token(await self._states.get(token.credential_id), token, now)
+        return rules.by_token(await self._states.get(token.credential_id, token.token_id), token, now)
 
     async def _token(self, text: str) -> Token | None:
         digest = sha256(text.encode()).digest()
         token = self._verified.get(digest)
-        key_id = token.key_id if token is not None else access_tokens.key_id(text)
-        key = None if key_id is None else await self._keyring.find(key_id)
-        if key is None or token is not None:
+        if token is not None:
             # Also for a remembered token its key must still be one of ours.
-            return None if key is None else token
-        token = access_tokens.read(text, key, self._audience)
+            return None if await self._keyring.find(token.key_id) is None else token
+        token = await access_tokens.verified(text, self._keyring, self._audience)
         if token is not None:
             if len(self._verified) >= CAPACITY:
                 del self._verified[next(iter(self._verified))]

@@ -25,7 +25,7 @@ class _Door:
 
     method: Method
     answer: pb.CheckResponse | None
-    cost: str
+    cost: int
 
 
 def declared() -> dict[str, Method]:
@@ -66,7 +66,7 @@ class Gatekeeper(AuthorizationServicer):
             call.current().reason = Reason.Name(refused.reason)
             return wire.denied(refused, http.headers)
         self._usage.note(caller.principal, self._clock())
-        return wire.admitted(caller, door.cost)
+        return wire.admitted(caller, caller.plan.costs.get(door.method.name, door.cost))
 
 
 def _door(one: Method) -> _Door | None:
@@ -76,4 +76,4 @@ def _door(one: Method) -> _Door | None:
         return None
     # A public RPC may read the credential itself (HTTP Basic); for a claim's the token in the path is all.
     answer = wire.open_to_all(keep_credentials=rule.public) if rule.public or rule.claim else None
-    return _Door(one, answer, str(rule.cost or 1))
+    return _Door(one, answer, rule.cost or 1)

@@ -1,6 +1,6 @@
 """Credentials as they stand in the database, remembered for at most half a second.
 
-Whoever revokes or rotates a credential acknowledges it only after MAX_AGE_S (design decision 11), so from the
+Whoever revokes or rotates a credential acknowledges it only after that time (design decision 11), so from the
 acknowledgement on nothing passes: the age counts from before the reading and is checked after it.
 """
 
@@ -8,59 +8,65 @@ import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
+from uuid import UUID
 
 from identity_svc.credentials import store
-from identity_svc.credentials.rules import State
+from identity_svc.credentials.rules import STATE_AGE_MAX_S, State
 from svckit.db import Database
 from svckit.errors import Reason, Refused
 
-MAX_AGE_S: Final = 0.5
 CAPACITY: Final = 10_000
 
+_Asked = tuple[str, UUID | None]
 _Reading = tuple[float, State | None]
 
 
 class States:
-    """The remembered states. An id that does not exist is remembered as well: guesses must stay cheap."""
+    """The remembered states, of each credential and of each token of its. An id that does not exist is remembered as
+    well: guesses must stay cheap."""
 
     def __init__(self, db: Database, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._db = db
         self._monotonic = monotonic
-        self._read: dict[str, _Reading] = {}
-        self._reading: dict[str, asyncio.Task[_Reading]] = {}
+        self._read: dict[_Asked, _Reading] = {}
+        self._reading: dict[_Asked, asyncio.Task[_Reading]] = {}
 
-    async def get(self, credential_id: str) -> State | None:
-        """The credential, at most MAX_AGE_S old. Raises UNAVAILABLE if the database does not tell in time."""
-        known = self._read.get(credential_id)
+    async def get(self, credential_id: str, token_id: UUID | None = None) -> State | None:
+        """The credential, and whether that token of its is revoked, at most STATE_AGE_MAX_S old.
+
+        Raises UNAVAILABLE if the database does not tell in time.
+        """
+        asked = (credential_id, token_id)
+        known = self._read.get(asked)
         if known is None or self._old(known):
-            known = await self._ask(credential_id)
+            known = await self._ask(asked)
             if self._old(known):
                 raise _too_slow()
         return known[1]
 
     def _old(self, reading: _Reading) -> bool:
-        return self._monotonic() - reading[0] > MAX_AGE_S
+        return self._monotonic() - reading[0] > STATE_AGE_MAX_S
 
-    async def _ask(self, credential_id: str) -> _Reading:
-        # Those who ask for the same credential at once share one query; it goes on if one of them gives up.
-        task = self._reading.get(credential_id)
+    async def _ask(self, asked: _Asked) -> _Reading:
+        # Those who ask for the same at once share one query; it goes on if one of them gives up.
+        task = self._reading.get(asked)
         if task is None:
-            task = asyncio.create_task(self._load(credential_id))
-            self._reading[credential_id] = task
-            task.add_done_callback(lambda _: self._reading.pop(credential_id))
+            task = asyncio.create_task(self._load(asked))
+            self._reading[asked] = task
+            task.add_done_callback(lambda _: self._reading.pop(asked))
         return await asyncio.shield(task)
 
-    async def _load(self, credential_id: str) -> _Reading:
+    async def _load(self, asked: _Asked) -> _Reading:
         read_at_s = self._monotonic()
         try:
-            async with asyncio.timeout(MAX_AGE_S), self._db.read() as tx:
-                reading = (read_at_s, await store.state(tx, credential_id))
+            async with asyncio.timeout(STATE_AGE_MAX_S), self._db.read() as tx:
+                reading = (read_at_s, await store.state(tx, *asked))
         except TimeoutError:
             raise _too_slow() from None
-        self._read.pop(credential_id, None)
+        self._read.pop(asked, None)
         if len(self._read) >= CAPACITY:
             del self._read[next(iter(self._read))]
-        self._read[credential_id] = reading
+        self._read[asked] = reading
         return reading
 
 

@@ -40,7 +40,7 @@ def open_to_all(*, keep_credentials: bool) -> CheckResponse:
     return CheckResponse(status=Status(), ok_response=OkHttpResponse(headers=[kind], headers_to_remove=removed))
 
 
-def admitted(caller: Caller, cost: str) -> CheckResponse:
+def admitted(caller: Caller, cost: int) -> CheckResponse:
     """Lets an authenticated request through: who it is goes to the service, what it may spend to the limiter."""
     fields = _principal(caller.principal)
     headers = [_header(name, value) for name, value in fields if value]
@@ -52,7 +52,7 @@ def admitted(caller: Caller, cost: str) -> CheckResponse:
             "rps": str(plan.requests_per_second),
             "burst": str(plan.burst),
             "daily": str(plan.requests_per_day),
-            "cost": cost,
+            "cost": str(cost),
         }
     )
     ok = OkHttpResponse(headers=headers, headers_to_remove=removed)

@@ -10,6 +10,7 @@ from identity_svc.audit import store as audit
 from identity_svc.audit.actor import Actor
 from identity_svc.programs import rules, store, wire
 from identity_svc.programs.rules import Program
+from svckit import paging
 from svckit.clients import invoke
 from svckit.db import Database, Tx
 
@@ -38,6 +39,14 @@ class ProgramsServicer(ProgramsServiceServicer):
         for directory in self._directories:
             await invoke(directory.StoreProgram, pb.StoreProgramRequest(program=answer))
         return pb.PutProgramResponse(program=answer)
+
+    async def ListPrograms(self, request: pb.ListProgramsRequest, context: Any) -> pb.ListProgramsResponse:
+        """Lists the programs."""
+        size, place = paging.size(request.page_size), paging.place(request, 1)
+        async with self._db.read() as tx:
+            found = await store.page(tx, place[0] if place else "", size + 1)
+        token = paging.token(request, found[size - 1].program_id) if len(found) > size else ""
+        return pb.ListProgramsResponse(programs=map(wire.message, found[:size]), next_page_token=token)
 
 
 async def _put(tx: Tx, wanted: Program, actor: Actor) -> Program:

@@ -1,6 +1,6 @@
 """Every statement about programs."""
 
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from sqlalchemy import Select, select, update
@@ -12,6 +12,8 @@ from svckit.db import Tx
 from svckit.errors import Reason, Refused
 
 _c = tables.programs.c
+# A program's revocation is no setting of it: the credentials' statements read and write it.
+_SETTINGS = tuple(_c[field.name] for field in fields(Program))
 
 
 async def add(tx: Tx, program: Program) -> bool:
@@ -22,12 +24,18 @@ async def add(tx: Tx, program: Program) -> bool:
 
 async def get(tx: Tx, program_id: str) -> Program:
     """The program. Raises NOT_FOUND."""
-    return await _one(tx, select(tables.programs).where(_c.program_id == program_id))
+    return await _one(tx, select(*_SETTINGS).where(_c.program_id == program_id))
+
+
+async def page(tx: Tx, after: str, limit: int) -> list[Program]:
+    """Programs whose ids come after `after`, by id."""
+    query = select(*_SETTINGS).where(_c.program_id > after).order_by(_c.program_id).limit(limit)
+    return [Program(**row) for row in (await tx.execute(query)).mappings()]
 
 
 async def lock(tx: Tx, program_id: str) -> Program:
     """The program, which nobody else changes until the transaction ends. Raises NOT_FOUND."""
-    return await _one(tx, select(tables.programs).where(_c.program_id == program_id).with_for_update())
+    return await _one(tx, select(*_SETTINGS).where(_c.program_id == program_id).with_for_update())
 
 
 async def replace(tx: Tx, program: Program) -> None:

@@ -25,7 +25,7 @@ from rewards.ledger.v1 import directory_pb2, directory_pb2_grpc
 from devmesh.pki import Authority
 from identity_svc.gatekeeper.servicer import declared
 from identity_svc.pepper import Pepper
-from identity_svc.service import PROGRAM_KEEPERS, Service, Settings
+from identity_svc.service import PROGRAM_KEEPERS, Service, Settings, Time
 from svckit import server
 from svckit.call import Kind, Principal
 from svckit.config import Config
@@ -121,6 +121,12 @@ class Clocks:
     def monotonic(self) -> float:
         return self.monotonic_s
 
+    async def pause(self, seconds: float) -> None:
+        self.pass_s(seconds)
+
+    def time(self) -> Time:
+        return Time(clock=self.read, monotonic=self.monotonic, pause=self.pause)
+
     def pass_s(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)
         self.monotonic_s += seconds
@@ -175,16 +181,18 @@ class Running:
         await self.operate("PutProgram", programs_pb2.PutProgramRequest(program=PROGRAM))
         await self.operate("PutPlan", credentials_pb2.PutPlanRequest(plan=PLAN))
 
-    async def client(self, *scopes: str) -> credentials_pb2.CreateClientResponse:
+    async def client(self, *scopes: str, partner_id: str = "") -> credentials_pb2.CreateClientResponse:
         request = credentials_pb2.CreateClientRequest(
-            program_id="acme", name="checkout", scopes=scopes, plan_id="standard"
+            program_id="acme", name="checkout", scopes=scopes, plan_id="standard", partner_id=partner_id
         )
         answer: credentials_pb2.CreateClientResponse = await self.operate("CreateClient", request)
         return answer
 
-    async def api_key(self, *scopes: str, expires_at: datetime | None = None) -> credentials_pb2.CreateApiKeyResponse:
+    async def api_key(
+        self, *scopes: str, expires_at: datetime | None = None, partner_id: str = ""
+    ) -> credentials_pb2.CreateApiKeyResponse:
         request = credentials_pb2.CreateApiKeyRequest(
-            program_id="acme", name="analytics", scopes=scopes, plan_id="standard"
+            program_id="acme", name="analytics", scopes=scopes, plan_id="standard", partner_id=partner_id
         )
         if expires_at is not None:
             request.expires_at.FromDatetime(expires_at)
@@ -193,8 +201,8 @@ class Running:
 
 
 @asynccontextmanager
-async def running(url: str, authority: Authority, clocks: Clocks) -> AsyncIterator[Running]:
-    """The service on the database at `url`."""
+async def running(url: str, authority: Authority, clocks: Clocks, time: Time | None = None) -> AsyncIterator[Running]:
+    """The service on the database at `url`, by the time of `clocks` if none other is given."""
     db, gate_db = Database(url), Database(url, pool_size=2)
     neighbours = {name: Neighbour() for name in PROGRAM_KEEPERS}
     ours = authority.issue("identity_svc")
@@ -205,7 +213,7 @@ async def running(url: str, authority: Authority, clocks: Clocks) -> AsyncIterat
         for name, neighbour in neighbours.items():
             address = await stack.enter_async_context(serving(authority.issue(name), neighbour.served()))
             channels[name] = await stack.enter_async_context(calling(address, name, ours))
-        service = Service(db, gate_db, SETTINGS, channels, clock=clocks.read, monotonic=clocks.monotonic)
+        service = Service(db, gate_db, SETTINGS, channels, time or clocks.time())
         built, _, port = server.build(Config(listen="127.0.0.1:0", tls_dir=ours), service.served, declared())
         await built.start()
         stack.push_async_callback(built.stop, 0)

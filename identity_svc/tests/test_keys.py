@@ -9,7 +9,7 @@ from identity_svc.pepper import Pepper
 HASHER = Hasher(Pepper(b"p" * 32))
 
 
-@pytest.mark.parametrize("prefix", [keys.TEST_PREFIX, keys.LIVE_PREFIX, keys.OPERATOR_PREFIX])
+@pytest.mark.parametrize("prefix", [keys.PREFIXES["SANDBOX"], keys.PREFIXES["LIVE"], keys.OPERATOR_PREFIX])
 def test_a_key_names_its_credential(prefix: str) -> None:
     issued = keys.new_key(prefix)
     assert issued.credential_id.startswith(f"{prefix}_")
@@ -18,7 +18,7 @@ def test_a_key_names_its_credential(prefix: str) -> None:
 
 
 def test_every_typo_in_one_place_is_found() -> None:
-    key = keys.new_key(keys.TEST_PREFIX).secret
+    key = keys.new_key(keys.PREFIXES["SANDBOX"]).secret
     for place in range(len("rk_test_"), len(key)):
         for wrong in ("0", "z"):
             typo = key[:place] + wrong + key[place + 1 :]
@@ -33,7 +33,7 @@ def test_what_is_no_key_names_nothing(text: str) -> None:
 
 
 def test_secrets_are_random() -> None:
-    assert len({keys.new_key(keys.TEST_PREFIX).secret for _ in range(100)}) == 100
+    assert len({keys.new_key(keys.PREFIXES["SANDBOX"]).secret for _ in range(100)}) == 100
     assert len({keys.new_client().secret for _ in range(100)}) == 100
 
 

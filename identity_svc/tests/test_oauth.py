@@ -7,13 +7,13 @@ import pytest
 from rewards.errors.v1.errors_pb2 import OAuthError
 
 from identity_svc.credentials import oauth
-from identity_svc.credentials.oauth import TokenRequest
+from identity_svc.credentials.oauth import Proof, TokenRequest
 from svckit.errors import Reason, Refused
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"
 BODY = b"grant_type=client_credentials&client_id=cl_1&client_secret=s%2Bt"
-WANTED = TokenRequest("cl_1", "s+t", "")
+WANTED = TokenRequest(Proof("cl_1", "s+t"))
 
 
 def basic(text: str) -> str:
@@ -25,7 +25,7 @@ def basic(text: str) -> str:
     [
         (FORM, BODY, "", WANTED),
         (f"{FORM}; charset=UTF-8", BODY, "", WANTED),
-        (FORM, BODY + b"&scope=a+b&unknown=1", "", TokenRequest("cl_1", "s+t", "a b")),
+        (FORM, BODY + b"&scope=a+b&unknown=1", "", TokenRequest(Proof("cl_1", "s+t"), "a b")),
         (FORM, BODY + b"&scope=", "", WANTED),
         (
             JSON,

@@ -1,0 +1,227 @@
+"""A client and a JWT library that are not ours complete OAuth against the live mesh: authlib and joserfc."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx2
+import pytest
+from authlib.integrations.base_client.errors import OAuthError
+from authlib.integrations.httpx_client import AsyncOAuth2Client
+from authlib.oauth2.rfc7523 import PrivateKeyJWT
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
+from joserfc import jwt
+from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
+from rewards.identity.v1 import credentials_pb2 as pb
+
+from devmesh.mesh import Mesh
+from devmesh.seed import FIRST
+from tests.mesh.test_access import Operator, codes, operator
+
+__all__ = ["operator"]
+
+# EdDSA is what RFC 8037 calls it and every library knows; RFC 9864 would have it called Ed25519.
+pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
+KEYS: dict[str, Callable[[], Any]] = {
+    "ES256": lambda: ECKey.generate_key("P-256"),
+    "EdDSA": lambda: OKPKey.generate_key("Ed25519"),
+    "RS256": lambda: RSAKey.generate_key(2048),
+    "PS256": lambda: RSAKey.generate_key(2048),
+}
+Session = Callable[..., Awaitable[AsyncOAuth2Client]]
+
+
+@pytest.fixture
+async def metadata(mesh: Mesh) -> AuthorizationServerMetadata:
+    async with httpx2.AsyncClient() as client:
+        answer = await client.get(f"{mesh.url}/.well-known/oauth-authorization-server")
+    assert answer.headers["content-type"] == "application/json"
+    found = AuthorizationServerMetadata(answer.raise_for_status().json())
+    found.validate()
+    assert found["issuer"] == mesh.url
+    return found
+
+
+@pytest.fixture
+async def session(metadata: AuthorizationServerMetadata) -> AsyncIterator[Session]:
+    """Makes sessions of a client with this secret or key, which authenticates this way."""
+    made: list[AsyncOAuth2Client] = []
+
+    async def make(client_id: str, secret: Any, method: str = "client_secret_basic") -> AsyncOAuth2Client:
+        assert method in metadata["token_endpoint_auth_methods_supported"]
+        made.append(
+            AsyncOAuth2Client(
+                client_id,
+                secret,
+                token_endpoint=metadata["token_endpoint"],
+                token_endpoint_auth_method=method,
+                revocation_endpoint_auth_method=method,
+            )
+        )
+        return made[-1]
+
+    yield make
+    for one in made:
+        await one.aclose()
+
+
+def signing(one: AsyncOAuth2Client, algorithm: str, endpoint: str, **claims: Any) -> AsyncOAuth2Client:
+    """The session, which signs its next request with these claims; ours take an exp of five minutes at most."""
+    claims = {"exp": int(time.time()) + 240, **claims}
+    one.register_client_auth_method(PrivateKeyJWT(endpoint, claims=claims, alg=algorithm))
+    return one
+
+
+async def keys(metadata: AuthorizationServerMetadata) -> KeySet:
+    async with httpx2.AsyncClient() as client:
+        return KeySet.import_key_set((await client.get(metadata["jwks_uri"])).raise_for_status().json())
+
+
+async def verified(metadata: AuthorizationServerMetadata, access_token: str) -> jwt.Token:
+    """The token as a resource server of RFC 9068 reads it."""
+    token = jwt.decode(access_token, await keys(metadata), algorithms=["EdDSA"])
+    assert token.header["typ"] == "at+jwt"
+    registry: Any = jwt.JWTClaimsRegistry
+    required = registry(
+        iss={"essential": True, "value": metadata["issuer"]},
+        aud={"essential": True, "value": f"{metadata['issuer']}/v1"},
+        **{name: {"essential": True} for name in ("exp", "iat", "sub", "jti", "client_id", "scope")},
+    )
+    required.validate(token.claims)
+    return token
+
+
+async def ask(one: AsyncOAuth2Client, metadata: AuthorizationServerMetadata, token: str) -> dict[str, Any]:
+    answer = await one.introspect_token(metadata["introspection_endpoint"], token)
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "no-store"
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+async def test_a_token_from_its_issue_to_its_revocation(
+    session: Session, metadata: AuthorizationServerMetadata, operator: Operator, method: str, http: Any
+) -> None:
+    client = await operator.client(await operator.partner())
+    one = await session(client.client_id, client.client_secret, method)
+    granted = await one.fetch_token(grant_type="client_credentials", scope="points:read")
+    assert granted["token_type"] == "Bearer"
+    claims = (await verified(metadata, granted["access_token"])).claims
+    assert (claims["client_id"], claims["sub"], claims["scope"]) == (client.client_id, client.client_id, "points:read")
+    said = await ask(one, metadata, granted["access_token"])
+    assert said.pop("token_type") == "Bearer"
+    assert said.pop("active") is True
+    assert said == {name: claims[name] for name in said}
+    assert said.keys() == {"scope", "client_id", "exp", "iat", "sub", "aud", "iss", "jti"}
+    assert await codes([http], granted["access_token"]) == {0}
+    revoked = await one.revoke_token(metadata["revocation_endpoint"], granted["access_token"])
+    assert revoked.status_code == 200
+    assert await codes([http], granted["access_token"], 100) == {2001}
+    assert await ask(one, metadata, granted["access_token"]) == {"active": False}
+    again = await one.revoke_token(metadata["revocation_endpoint"], granted["access_token"])
+    assert again.status_code == 200
+    fresh = await one.fetch_token(grant_type="client_credentials", scope="points:read")
+    assert fresh["access_token"] != granted["access_token"]
+    assert await codes([http], fresh["access_token"]) == {0}
+
+
+@pytest.mark.parametrize("algorithm", sorted(KEYS))
+async def test_a_client_signs_its_own_assertions(
+    session: Session, metadata: AuthorizationServerMetadata, operator: Operator, algorithm: str, http: Any
+) -> None:
+    assert algorithm in metadata["token_endpoint_auth_signing_alg_values_supported"]
+    key = KEYS[algorithm]()
+    client_id = await with_keys(operator, key)
+    one = signing(await session(client_id, key, "private_key_jwt"), algorithm, metadata["token_endpoint"])
+    granted = await one.fetch_token(grant_type="client_credentials")
+    assert await codes([http], granted["access_token"]) == {0}
+    # The library would show the same assertion again.
+    with pytest.raises(OAuthError, match="invalid_client"):
+        await one.fetch_token(grant_type="client_credentials")
+    signing(one, algorithm, metadata["introspection_endpoint"])
+    assert (await ask(one, metadata, granted["access_token"]))["active"] is True
+    signing(one, algorithm, metadata["issuer"])
+    assert (await one.revoke_token(metadata["revocation_endpoint"], granted["access_token"])).status_code == 200
+    assert await codes([http], granted["access_token"]) == {2001}
+
+
+async def test_what_is_wrong_with_an_assertion(
+    session: Session, metadata: AuthorizationServerMetadata, operator: Operator
+) -> None:
+    key, other = ECKey.generate_key("P-256"), ECKey.generate_key("P-256")
+    client_id = await with_keys(operator, key)
+    now = int(time.time())
+    for claims in (
+        {"exp": now + 3600},
+        {"exp": now - 1},
+        {"iss": "cl_other"},
+        {"sub": "cl_other"},
+        {"aud": "https://elsewhere.test"},
+    ):
+        one = signing(await session(client_id, key, "private_key_jwt"), "ES256", metadata["token_endpoint"], **claims)
+        with pytest.raises(OAuthError, match="invalid_client"):
+            await one.fetch_token(grant_type="client_credentials")
+    one = signing(await session(client_id, other, "private_key_jwt"), "ES256", metadata["token_endpoint"])
+    with pytest.raises(OAuthError, match="invalid_client"):
+        await one.fetch_token(grant_type="client_credentials")
+
+
+async def test_errors_are_those_of_the_rfcs(
+    session: Session, metadata: AuthorizationServerMetadata, operator: Operator
+) -> None:
+    client, stranger = [await operator.client(await operator.partner()) for _ in range(2)]
+    one, two = [await session(some.client_id, some.client_secret) for some in (client, stranger)]
+    with pytest.raises(OAuthError, match="invalid_scope"):
+        await one.fetch_token(grant_type="client_credentials", scope="everything")
+    with pytest.raises(OAuthError, match="unsupported_grant_type"):
+        await one.fetch_token(grant_type="password", username="a", password="b")
+    wrong = await session(client.client_id, "cs_wrong")
+    with pytest.raises(OAuthError, match="invalid_client"):
+        await wrong.fetch_token(grant_type="client_credentials")
+    granted = await one.fetch_token(grant_type="client_credentials")
+    assert await ask(two, metadata, granted["access_token"]) == {"active": False}
+    foreign = await two.revoke_token(metadata["revocation_endpoint"], granted["access_token"])
+    assert (foreign.status_code, foreign.json()["error"]) == (400, "invalid_grant")
+    assert (await ask(one, metadata, granted["access_token"]))["active"] is True
+    for nonsense in ("a.b.c", "rk_test_x", granted["access_token"][:-4] + "AAAA"):
+        assert await ask(one, metadata, nonsense) == {"active": False}
+        assert (await one.revoke_token(metadata["revocation_endpoint"], nonsense)).status_code == 200
+    async with httpx2.AsyncClient() as bare:
+        for endpoint in (metadata["revocation_endpoint"], metadata["introspection_endpoint"]):
+            answer = await bare.post(endpoint, data={"token": granted["access_token"]})
+            assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+            assert answer.headers["www-authenticate"].startswith("Basic ")
+            both = {"token": "x", "client_secret": client.client_secret}
+            answer = await bare.post(endpoint, data=both, auth=(client.client_id, client.client_secret))
+            assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
+async def test_a_new_signing_key_is_published_before_it_signs_and_ends_the_old_ones_where_asked(
+    session: Session, metadata: AuthorizationServerMetadata, operator: Operator, http: Any
+) -> None:
+    client = await operator.client(await operator.partner())
+    one = await session(client.client_id, client.client_secret)
+    granted = await one.fetch_token(grant_type="client_credentials")
+    old = (await verified(metadata, granted["access_token"])).header["kid"]
+    made = await operator.call("RotateSigningKey", pb.RotateSigningKeyRequest())
+    assert {key.kid for key in (await keys(metadata)).keys} >= {made.key_id, old}
+    assert (await one.fetch_token(grant_type="client_credentials"))["access_token"] == granted["access_token"]
+    urgent = await operator.call("RotateSigningKey", pb.RotateSigningKeyRequest(revoke_earlier=True))
+    assert await codes([http], granted["access_token"], 100) == {2001}
+    assert [key.kid for key in (await keys(metadata)).keys] == [urgent.key_id]
+    fresh = await one.fetch_token(grant_type="client_credentials")
+    assert (await verified(metadata, fresh["access_token"])).header["kid"] == urgent.key_id
+    assert await codes([http], fresh["access_token"]) == {0}
+
+
+async def with_keys(operator: Operator, key: Any) -> str:
+    """A client of which the mesh knows the public key alone."""
+    jwks = KeySet([key]).as_dict(private=False)
+    wanted = pb.CreateClientRequest(
+        program_id=FIRST, name="signs", scopes=["points:read"], plan_id="standard", jwks=json.dumps(jwks)
+    )
+    made = await operator.call("CreateClient", wanted)
+    assert not made.HasField("client_secret")
+    return str(made.client_id)
