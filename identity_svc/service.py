@@ -11,6 +11,8 @@ from envoy_min import authz_pb2, authz_pb2_grpc
 from google.protobuf.descriptor import FileDescriptor
 from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceStub
 from rewards.identity.v1 import (
+    attributes_pb2,
+    attributes_pb2_grpc,
     credentials_pb2,
     credentials_pb2_grpc,
     members_pb2,
@@ -34,6 +36,7 @@ from identity_svc.gatekeeper.gate import Gate
 from identity_svc.gatekeeper.servicer import Gatekeeper
 from identity_svc.gatekeeper.states import States
 from identity_svc.gatekeeper.usage import Usage
+from identity_svc.members.attributes import AttributesServicer
 from identity_svc.members.directory import Directory
 from identity_svc.members.registry import Registry
 from identity_svc.members.servicer import MembersServicer
@@ -98,6 +101,7 @@ class Service:
                 "MembersService",
                 MembersServicer(db, idempotency, registry, directory, clock),
             ),
+            _served(attributes_pb2, attributes_pb2_grpc, "AttributesService", AttributesServicer(db, idempotency)),
             _served(authz_pb2, authz_pb2_grpc, "Authorization", Gatekeeper(METHODS, gate, uses, clock)),
         ]
         self.workers = [

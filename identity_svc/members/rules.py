@@ -50,6 +50,11 @@ class Relation:
     type: str
     value: str
 
+    def same_as(self, other: "Relation") -> bool:
+        """True for the two ways in which Unicode may write one relation."""
+        mine, others = (unicodedata.normalize("NFC", value) for value in (self.value, other.value))
+        return self.type == other.type and mine == others
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -99,6 +104,12 @@ def linked(member: Member, relation: Relation) -> Member:
     if len(member.relations) >= RELATIONS_MAX:
         raise invalid(value=f"is one relation more than the {RELATIONS_MAX} that a member may have")
     return replace(member, relations=tuple(sorted({*member.relations, relation})), version=member.version + 1)
+
+
+def unlinked(member: Member, relation: Relation) -> Member:
+    """The member without a relation that it has, one version on."""
+    left = tuple(one for one in member.relations if not one.same_as(relation))
+    return replace(member, relations=left, version=member.version + 1)
 
 
 def merged(stored: Attributes, sent: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from identity_svc.members import store, wire
 from identity_svc.members.directory import Directory
 from identity_svc.members.registry import Registry
 from identity_svc.programs import store as programs
-from svckit import call
+from svckit import call, paging
 from svckit.clock import Clock, new_id, system_clock
 from svckit.db import Database, Tx
 from svckit.idempotency import Idempotency
@@ -67,6 +67,24 @@ class MembersServicer(MembersServiceServicer):
             opened = await self._registry.get(tx, call.current().program_id, request.member_id)
         return pb.GetProfileResponse(member=wire.message(opened.member))
 
+    async def GetProfileByAttribute(
+        self, request: pb.GetProfileByAttributeRequest, context: Any
+    ) -> pb.GetProfileByAttributeResponse:
+        """Finds a member by what only one can have."""
+        async with self._db.read() as tx:
+            opened = await self._registry.find(tx, call.current().program_id, request.name, request.value)
+        return pb.GetProfileByAttributeResponse(member=wire.message(opened.member))
+
+    async def ListMembers(self, request: pb.ListMembersRequest, context: Any) -> pb.ListMembersResponse:
+        """Finds members by attributes."""
+        after, size = paging.place(request, 1), paging.size(request.page_size)
+        program_id, last = call.current().program_id, after[0] if after else ""
+        async with self._db.read() as tx:
+            found = await self._registry.page(tx, program_id, request.filter, last, size + 1)
+        page = [opened.member for opened in found[:size]]
+        token = paging.token(request, page[-1].member_id) if len(found) > size else ""
+        return pb.ListMembersResponse(members=map(wire.message, page), next_page_token=token)
+
     async def UpdateProfile(self, request: pb.UpdateProfileRequest, context: Any) -> pb.UpdateProfileResponse:
         """Changes a member's attributes or status."""
         program_id, actor = call.current().program_id, Actor.caller()
@@ -91,6 +109,27 @@ class MembersServicer(MembersServiceServicer):
 
         sealed = await self._idempotency.once(request, SealedAnswer, work)
         return await self._settled(sealed, pb.LinkSubRelationResponse)
+
+    async def GetSubRelations(self, request: pb.GetSubRelationsRequest, context: Any) -> pb.GetSubRelationsResponse:
+        """Reads a member's relations."""
+        async with self._db.read() as tx:
+            opened = await self._registry.get(tx, call.current().program_id, request.member_id)
+        return pb.GetSubRelationsResponse(relations=wire.relations(opened.member))
+
+    async def UnlinkSubRelation(
+        self, request: pb.UnlinkSubRelationRequest, context: Any
+    ) -> pb.UnlinkSubRelationResponse:
+        """Ends a relation."""
+        program_id = call.current().program_id
+        relation = wire.relation(request)
+
+        async def work(tx: Tx) -> SealedAnswer:
+            at = (await programs.get(tx, program_id)).at(self._clock())
+            opened = await self._registry.unlink(tx, program_id, request.member_id, relation, at)
+            return opened.seal_answer(pb.UnlinkSubRelationResponse(relations=wire.relations(opened.member)))
+
+        sealed = await self._idempotency.once(request, SealedAnswer, work)
+        return await self._settled(sealed, pb.UnlinkSubRelationResponse)
 
     async def _settled(self, sealed: SealedAnswer, answer: type[Answer]) -> Answer:
         """The answer in the clear, as soon as the ledger knows the member. Raises UNAVAILABLE if it cannot be told."""

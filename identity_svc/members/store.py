@@ -1,19 +1,22 @@
 """Every statement about members, their keys and their relations. Whatever is personal comes and goes sealed."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Select, func, select, update
+from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from identity_svc import tables
+from identity_svc.members.attribute_store import Indexed
 from identity_svc.members.rules import Status
+from svckit.clock import new_id
 from svckit.db import Tx
 from svckit.errors import Reason, Refused
 
 _members, _keys, _relations = tables.members.c, tables.member_keys.c, tables.relations.c
+_values = tables.member_attributes.c
 LEFTOVERS: Final = 100
 
 
@@ -84,14 +87,31 @@ async def replace(tx: Tx, record: Record) -> None:
     )
 
 
-async def relations(tx: Tx, program_id: str, member_id: str) -> list[SealedRelation]:
-    """All relations of a member."""
+async def page(tx: Tx, program_id: str, values: Sequence[Indexed], after: str, limit: int) -> list[Record]:
+    """Members that have all of the values, in order of their ids."""
+    query = _select().where(_members.program_id == program_id, _members.member_id > after)
+    for value in values:
+        has = select(_values.member_id).where(
+            _values.program_id == program_id,
+            _values.name == value.name,
+            _values.value_mac == value.value_mac,
+            _values.member_id == _members.member_id,
+        )
+        query = query.where(has.exists())
+    return [_record(row) for row in await tx.execute(query.order_by(_members.member_id).limit(limit))]
+
+
+async def relations_of(tx: Tx, program_id: str, member_ids: Collection[str]) -> dict[str, list[SealedRelation]]:
+    """All relations of members."""
     rows = await tx.execute(
-        select(_relations.type, _relations.value_mac, _relations.sealed_value).where(
-            _relations.program_id == program_id, _relations.member_id == member_id
+        select(_relations.member_id, _relations.type, _relations.value_mac, _relations.sealed_value).where(
+            _relations.program_id == program_id, _relations.member_id.in_(member_ids)
         )
     )
-    return [SealedRelation(*row) for row in rows]
+    found: dict[str, list[SealedRelation]] = {}
+    for member_id, *relation in rows:
+        found.setdefault(member_id, []).append(SealedRelation(*relation))
+    return found
 
 
 async def link(tx: Tx, record: Record, linked: Sequence[SealedRelation], at: datetime) -> int:
@@ -114,6 +134,34 @@ async def link(tx: Tx, record: Record, linked: Sequence[SealedRelation], at: dat
         for one in sorted(linked, key=lambda one: (one.type, one.value_mac))
     ]
     return (await tx.execute(insert(tables.relations).values(rows).on_conflict_do_nothing())).rowcount
+
+
+async def unlink(tx: Tx, record: Record, relation: SealedRelation, at: datetime) -> bool:
+    """Ends a relation of the member and keeps that it was; False if it has none such."""
+    ended = (
+        delete(tables.relations)
+        .where(
+            _relations.program_id == record.program_id,
+            _relations.type == relation.type,
+            _relations.value_mac == relation.value_mac,
+            _relations.member_id == record.member_id,
+        )
+        .returning(_relations.type, _relations.sealed_value, _relations.created_at)
+    )
+    row = (await tx.execute(ended)).one_or_none()
+    if row is None:
+        return False
+    past = {
+        "program_id": record.program_id,
+        "member_id": record.member_id,
+        "past_relation_id": new_id(),
+        "type": row.type,
+        "sealed_value": row.sealed_value,
+        "linked_at": row.created_at,
+        "unlinked_at": at,
+    }
+    await tx.execute(insert(tables.past_relations).values(past))
+    return True
 
 
 async def owner(tx: Tx, program_id: str, relation: SealedRelation) -> str | None:

@@ -44,3 +44,7 @@ class Vault:
         """By what a relation is found: the same for the two ways in which Unicode may write one value."""
         key = self._pepper.key(f"relations of {program_id}")
         return mac(key, relation.type, unicodedata.normalize("NFC", relation.value))
+
+    def attribute_mac(self, program_id: str, name: str, text: str) -> bytes:
+        """By what a value of an attribute is found."""
+        return mac(self._pepper.key(f"attributes of {program_id}"), name, text)

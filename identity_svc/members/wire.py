@@ -1,14 +1,17 @@
 """Members to and from protobuf."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
+from rewards.identity.v1 import attributes_pb2
 from rewards.identity.v1 import members_pb2 as pb
 
 from identity_svc.members import rules
 from identity_svc.members.rules import Change, Member, Relation, Status
+from identity_svc.members.schema import Definition, Type, check_definitions
 
 
 def new_member(
@@ -36,8 +39,8 @@ def change(request: pb.UpdateProfileRequest) -> Change:
     return Change(sent, status, request.etag)
 
 
-def relation(request: pb.LinkSubRelationRequest) -> Relation:
-    """The relation that a request wants linked. Raises INVALID_REQUEST."""
+def relation(request: pb.LinkSubRelationRequest | pb.UnlinkSubRelationRequest) -> Relation:
+    """The relation that a request names. Raises INVALID_REQUEST."""
     wanted = Relation(request.type, request.value)
     rules.check_relation(wanted, "value")
     return wanted
@@ -62,6 +65,34 @@ def message(member: Member) -> pb.Member:
 def relations(member: Member) -> list[pb.Relation]:
     """The member's relations, in order of type and value."""
     return [pb.Relation(type=one.type, value=one.value) for one in member.relations]
+
+
+def definitions(request: attributes_pb2.PutAttributeDefinitionsRequest) -> dict[str, Definition]:
+    """The definitions that a request wants, by name. Raises INVALID_REQUEST for what cannot be."""
+    return check_definitions(
+        Definition(
+            name=one.name,
+            type=Type(attributes_pb2.AttributeDefinition.Type.Name(one.type)),
+            required=one.required,
+            unique=one.unique,
+            personal_data=one.personal_data,
+        )
+        for one in request.attribute_definitions
+    )
+
+
+def defined(found: Iterable[Definition]) -> list[attributes_pb2.AttributeDefinition]:
+    """Definitions as they leave the process, in order of name."""
+    return [
+        attributes_pb2.AttributeDefinition(
+            name=one.name,
+            type=attributes_pb2.AttributeDefinition.Type.Value(one.type),
+            required=one.required,
+            unique=one.unique,
+            personal_data=one.personal_data,
+        )
+        for one in sorted(found, key=lambda one: one.name)
+    ]
 
 
 def attributes(sent: Struct) -> dict[str, Any]:

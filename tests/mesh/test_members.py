@@ -1,0 +1,67 @@
+"""Members through the gateway: found by what is known of them, and linked to what is theirs."""
+
+from tests.mesh.conftest import Api
+
+
+async def test_attributes_are_defined_and_members_found_by_them(api: Api) -> None:
+    before = await api.call("GET", "/v1/attributeDefinitions")
+    definitions = [
+        {"name": "town", "type": "STRING", "required": False, "unique": False, "personalData": False},
+        {"name": "loginName", "type": "STRING", "required": False, "unique": True, "personalData": True},
+    ]
+    wanted = [*before.result["attributeDefinitions"], *definitions]
+    put = await api.call("PUT", "/v1/attributeDefinitions", {"attributeDefinitions": wanted})
+    assert put.code == 0, put
+    read = await api.call("GET", "/v1/attributeDefinitions")
+    assert read.result["attributeDefinitions"] == sorted(wanted, key=lambda one: str(one["name"]))
+    bad = await api.call("PUT", "/v1/attributeDefinitions", {"attributeDefinitions": [{"name": "x", "kind": "STRING"}]})
+    assert (bad.status, bad.code) == (400, 1000)
+    made = [
+        await api.post("CreateProfileWithAttributes", {"attributes": {"town": "Ulm & co", "loginName": f"l{n}"}})
+        for n in range(3)
+    ]
+    ids = sorted(str(one.result["memberId"]) for one in made)
+    page = await api.call("GET", "/v1/members?pageSize=2&filter=town%20%3D%20%22Ulm%20%26%20co%22")
+    assert [one["memberId"] for one in page.result["members"]] == ids[:2], page
+    token = page.result["nextPageToken"]
+    rest = await api.call("GET", f"/v1/members?pageSize=2&filter=town%20%3D%20%22Ulm%20%26%20co%22&pageToken={token}")
+    assert [one["memberId"] for one in rest.result["members"]] == ids[2:]
+    assert rest.result["nextPageToken"] == ""
+    in_url = await api.call("GET", "/v1/members?filter=loginName%20%3D%20%22l1%22")
+    assert (in_url.status, in_url.code) == (400, 1000)
+    found = await api.post("GetProfileByAttribute", {"name": "loginName", "value": "l1"})
+    assert found.result["memberId"] == made[1].result["memberId"]
+    taken = await api.post("CreateProfileWithAttributes", {"attributes": {"loginName": "l1"}})
+    assert (taken.status, taken.code) == (409, 3005)
+    # Other journeys make members of their own, which nothing here may bind.
+    assert (await api.call("PUT", "/v1/attributeDefinitions", before.result)).code == 0
+
+
+async def test_a_relation_is_linked_read_and_ended(api: Api) -> None:
+    member_id = await api.member()
+    relation = {"memberId": member_id, "type": "crm", "value": f"crm-{member_id}"}
+    assert (await api.post("LinkSubRelation", relation)).code == 0
+    read = await api.post("GetSubRelations", {"memberId": member_id})
+    assert read.result["relations"] == [{"type": "crm", "value": f"crm-{member_id}"}]
+    by_relation = await api.post("GetProfileByAttribute", {"name": "crm", "value": f"crm-{member_id}"})
+    assert by_relation.result["memberId"] == member_id
+    assert (await api.post("UnlinkSubRelation", relation, key="once")).result["relations"] == []
+    again = await api.post("UnlinkSubRelation", relation, key="once")
+    assert (again.code, again.headers["idempotency-replayed"]) == (0, "true")
+    gone = await api.post("UnlinkSubRelation", relation)
+    assert (gone.status, gone.code) == (404, 3006)
+
+
+async def test_a_status_decides_on_earning_and_redeeming(api: Api) -> None:
+    member_id = await api.member(points=100)
+    for status, allowed in (
+        ("SUSPENDED", False),
+        ("LOGIN_BLOCKED", True),
+        ("CANCELLED", False),
+        ("MEMBERSHIP_BLOCKED", False),
+        ("ACTIVE", True),
+    ):
+        assert (await api.post("UpdateProfile", {"memberId": member_id, "status": status})).code == 0
+        redeemed = await api.post("RedeemPoints", {"memberId": member_id, "points": 1})
+        earned = await api.post("credits", {"memberId": member_id, "points": 1})
+        assert {redeemed.code, earned.code} == {0 if allowed else 3003}, status
