@@ -1,5 +1,6 @@
 """AdjustmentsService: what is asked for and what it does to the account are of one transaction."""
 
+from dataclasses import replace
 from typing import Any
 
 from rewards.ledger.v1 import adjustments_pb2 as pb
@@ -14,6 +15,7 @@ from ledger_svc.journal.wire import member_key, uuid
 from ledger_svc.parts import Rpcs
 from svckit import call, paging
 from svckit.db import Tx
+from svckit.errors import Reason, Refused
 from svckit.programs import Program
 
 
@@ -23,12 +25,13 @@ class AdjustmentsServicer(Rpcs, AdjustmentsServiceServicer):
     async def CreateAdjustment(self, request: pb.CreateAdjustmentRequest, context: Any) -> pb.CreateAdjustmentResponse:
         """Posts a correction, or keeps it for a second credential."""
         program, now = await self.program()
-        asked = wire.adjustment(request, program, now, call.current().principal.name)
-        member_key(program, asked.member_id, asked.asset)
+        sent = wire.adjustment(request, program, now, call.current().principal.name)
+        member_key(program, sent.member_id, sent.asset)
 
         async def work(tx: Tx) -> pb.CreateAdjustmentResponse:
+            counting = await journal.counting(tx, program.program_id, sent.member_id, lock=True)
+            asked = replace(sent, member_id=counting.member_id)
             if asked.needs_a_second:
-                await journal.member_active(tx, program.program_id, asked.member_id)
                 await store.add(tx, asked)
                 return pb.CreateAdjustmentResponse(adjustment=wire.message(asked))
             done = asked.posted_alone(now)
@@ -47,6 +50,9 @@ class AdjustmentsServicer(Rpcs, AdjustmentsServiceServicer):
 
         async def work(tx: Tx) -> pb.ApproveAdjustmentResponse:
             asked = await store.get(tx, program.program_id, uuid(request.adjustment_id, "adjustmentId"), lock=True)
+            counting = await journal.counting(tx, program.program_id, asked.member_id, lock=True)
+            if counting.member_id != asked.member_id:
+                raise Refused(Reason.CONFLICT, "The member was merged since; reject this and ask anew.")
             done = asked.approved(approver, now)
             await store.decide(tx, done)
             posted = await self._posted(tx, program, done)

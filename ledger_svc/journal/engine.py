@@ -16,10 +16,10 @@ from sqlalchemy.exc import DBAPIError
 from ledger_svc.journal import load_store, save_store
 from ledger_svc.journal.book import Book, Posted, Posting
 from ledger_svc.journal.coalescer import DEFAULTS, Coalescer, Limits
-from ledger_svc.journal.values import LotsMissing
+from ledger_svc.journal.values import LotsMissing, MembersMerged
 from svckit import idempotency
 from svckit.db import Database, Tx
-from svckit.errors import Refused
+from svckit.errors import Reason, Refused
 from svckit.idempotency import Claim, Outcome, State
 
 Response = TypeVar("Response", bound=Message)
@@ -97,9 +97,13 @@ class Journal:
             return none.results
 
     async def post_in(self, tx: Tx, program_id: str, posting: Posting) -> Posted:
-        """Posts in the caller's transaction, which holds no account's lock yet. Raises the posting's refusal."""
+        """Posts in the caller's transaction, which holds no account's lock yet. Raises the posting's refusal, and
+        CONFLICT if its members are merged meanwhile."""
         loader = load_store.Loader(await load_store.connection_of(tx), program_id, load_store.ALL_LOTS)
-        book = await loader.load([posting.wants()], [])
+        try:
+            book = await loader.load([posting.wants()], [])
+        except MembersMerged:
+            raise Refused(Reason.CONFLICT, "The member is being merged; try again.") from None
         posted = posting.decide(book)
         await save_store.save(await load_store.connection_of(tx), book)
         return posted
@@ -112,6 +116,8 @@ class Journal:
         while True:
             try:
                 return await self._db.transact(partial(_post, program_id, items, lots_max, mode))
+            except MembersMerged:
+                continue
             except LotsMissing:
                 lots_max = load_store.ALL_LOTS
             except DBAPIError as error:

@@ -30,7 +30,7 @@ class PlaceHold:
         account = book.active(self.key, self.at)
         uses = account.hold(self.at, self.amount)
         placed_at = account.moment(self.at)
-        hold = Hold(new_id(), self.key, self.amount, HoldState.ACTIVE, placed_at, self.expires_at, uses)
+        hold = Hold(new_id(), account.key, self.amount, HoldState.ACTIVE, placed_at, self.expires_at, uses)
         book.holds[hold.hold_id] = hold
         book.new_holds.append(hold)
         return Posted(hold.hold_id, self.amount, account.posted)
@@ -63,7 +63,7 @@ class Capture:
         book.end(hold, HoldState.CAPTURED, self.at)
         if account.has_lots:
             book.tell("points.redeemed", account, entry, amount)
-        return Posted.of(account, entry, amount)
+        return Posted.of(book.forward(account, self.at), entry, amount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +93,6 @@ class Void:
         account.release(hold.hold_id, hold.uses, hold.amount)
         before = account.posted
         account.sweep(self.at)
-        return Posted(hold.hold_id, hold.amount, account.available(self.at), before - account.posted)
+        expired = before - account.posted
+        counting = book.forward(account, self.at)
+        return Posted(hold.hold_id, hold.amount, counting.available(self.at), expired)

@@ -13,7 +13,7 @@ from psycopg import AsyncConnection, AsyncCursor
 
 from ledger_svc.journal.account import Account
 from ledger_svc.journal.book import Book, Hold, HoldState, KeyName, Original, Wants
-from ledger_svc.journal.values import Category, Entry, Key, Kind, Lot, Owner, Use, split
+from ledger_svc.journal.values import Category, Entry, Key, Kind, Lot, MembersMerged, Owner, Use, split
 from svckit.db import Tx
 from svckit.idempotency import Outcome, State
 
@@ -24,7 +24,25 @@ ALL_LOTS: Final = 1_000_000_000
 KEYS: Final = """
 SELECT k.operation, k.key, k.fingerprint, k.state, k.body FROM unnest(%b::text[], %b::text[]) AS w (operation, key)
 JOIN idempotency_keys k ON k.program_id = %b AND k.operation = w.operation AND k.key = w.key"""
-MEMBERS: Final = "SELECT member_id, active FROM members WHERE program_id = %b AND member_id = ANY (%b::text[])"
+MEMBERS: Final = (
+    "SELECT member_id, active, alias_of FROM members WHERE program_id = %b AND member_id = ANY (%b::text[])"
+)
+# Who counts for a merged member, up the tree of merges; the bound is for a tree that is being changed.
+ALIASES: Final = """
+WITH RECURSIVE up AS (
+    SELECT member_id, alias_of, 1 AS depth FROM members
+    WHERE program_id = %b AND member_id = ANY (%b::text[]) AND alias_of IS NOT NULL
+    UNION ALL
+    SELECT up.member_id, m.alias_of, up.depth + 1 FROM up
+    JOIN members m ON m.program_id = %b AND m.member_id = up.alias_of AND m.alias_of IS NOT NULL WHERE up.depth < 50)
+SELECT DISTINCT ON (member_id) member_id, alias_of FROM up ORDER BY member_id, depth DESC"""
+# Whose the accounts of named transactions and holds are.
+OWNERS: Final = """
+SELECT a.owner_kind, a.owner, a.asset, m.alias_of FROM accounts a
+LEFT JOIN members m ON m.program_id = a.program_id AND m.member_id = a.owner AND a.owner_kind = 1
+WHERE a.program_id = %b AND a.account_id IN (
+    SELECT account_id FROM entries WHERE program_id = %b AND transaction_id = ANY (%b::uuid[])
+    UNION ALL SELECT account_id FROM holds WHERE program_id = %b AND hold_id = ANY (%b::uuid[]))"""
 ACCOUNT_IDS: Final = """
 SELECT w.owner_kind, w.owner, w.asset, a.account_id
 FROM unnest(%b::smallint[], %b::text[], %b::text[]) AS w (owner_kind, owner, asset)
@@ -112,27 +130,37 @@ class Loader:
     async def load(self, wants: Sequence[Wants], keys: Iterable[KeyName]) -> Book:
         """The book: accounts locked in the order of their ids (so batches never deadlock), made where missing."""
         accounts = {key for want in wants for key in want.accounts}
+        own = {key for want in wants for key in want.own}
         transactions = list({one for want in wants for one in want.transactions})
         holds = list({one for want in wants for one in want.holds})
         reader = Reader(self._connection)
         async with self._connection.pipeline():
-            if accounts:
-                await reader.ask("ids", ACCOUNT_IDS, *_columns(accounts), self._program_id)
+            if accounts or own:
+                await reader.ask("ids", ACCOUNT_IDS, *_columns(accounts | own), self._program_id)
+                await reader.ask("aliases", ALIASES, self._program_id, _members(accounts | own), self._program_id)
             if transactions:
                 await reader.ask("entries", ENTRIES, self._program_id, transactions)
             if holds:
                 await reader.ask("holds", HOLDS, self._program_id, holds)
-        ids = await self._account_ids(reader, accounts)
+            if transactions or holds:
+                await reader.ask(
+                    "owners", OWNERS, *(self._program_id, self._program_id, transactions), *(self._program_id, holds)
+                )
+        self._book.aliases = dict(await reader.rows("aliases"))
+        named = await self._named(reader)
+        wanted = {self._book.counting(key) for key in accounts | own | named} if self._book.aliases else accounts
+        ids = await self._account_ids(reader, wanted | own)
         entries = {row[1]: row for row in await reader.rows("entries")}
         held = {row[0]: row for row in await reader.rows("holds")}
         ids |= {row[0] for row in entries.values()} | {row[1] for row in held.values()}
-        members = {key.owner for key in accounts if key.owner_kind is Owner.MEMBER}
+        members = {*_members(accounts | own | named), *self._book.aliases.values()}
         asked = Asked(list(keys), members, {event for want in wants for event in want.events})
-        await self._lock(sorted(ids), entries, held, asked)
+        lots = [lot_id for want in wants for lot_id in want.lots]
+        await self._lock(sorted(ids), entries, held, asked, lots)
         return self._book
 
     async def _account_ids(self, reader: Reader, accounts: set[Key]) -> set[int]:
-        found = {_key(self._program_id, *row[:3]): row[3] for row in await reader.rows("ids")}
+        found = {key: row[3] for row in await reader.rows("ids") if (key := self._key(row)) in accounts}
         missing = accounts - found.keys()
         if missing:
             fresh = [secrets.randbits(62) for _ in missing]
@@ -140,6 +168,18 @@ class Loader:
             made = await self._connection.execute(ACCOUNT_IDS, (*_columns(missing), self._program_id), prepare=True)
             return {*found.values(), *(row[3] for row in await made.fetchall())}
         return set(found.values())
+
+    async def _named(self, reader: Reader) -> set[Key]:
+        """The accounts of named transactions and holds; who counts for their members is noted."""
+        rows = await reader.rows("owners")
+        merged = [row[1] for row in rows if row[3] is not None]
+        if merged:
+            found = await self._connection.execute(ALIASES, (self._program_id, merged, self._program_id))
+            self._book.aliases |= dict(await found.fetchall())
+        return {self._key(row) for row in rows}
+
+    def _key(self, row: Row) -> Key:
+        return _key(self._program_id, *row[:3])
 
     async def _ask_what_is(self, reader: Reader, asked: Asked) -> None:
         # After the accounts are locked: a twin of a key is mostly on the same account, and has committed by then.
@@ -154,11 +194,20 @@ class Loader:
     async def _what_is(self, reader: Reader) -> None:
         for operation, name, fingerprint, state, body in await reader.rows("keys"):
             self._book.keys[operation, name] = Outcome(fingerprint, State(state), body)
-        self._book.members = dict(await reader.rows("members"))
+        members = await reader.rows("members")
+        self._book.members = {member_id: active for member_id, active, _ in members}
+        if self._book.aliases or any(alias_of for *_, alias_of in members):
+            # Merged, or no longer so, since it was looked up without the locks.
+            asked = [member_id for member_id, *_ in members]
+            now = await self._connection.execute(ALIASES, (self._program_id, asked, self._program_id))
+            if dict(await now.fetchall()) != self._book.aliases:
+                raise MembersMerged
         self._book.events = {event_id for (event_id,) in await reader.rows("events")}
 
-    async def _lock(self, ids: list[int], entries: dict[UUID, Row], held: dict[UUID, Row], asked: Asked) -> None:
-        reader, named = Reader(self._connection), [*entries, *held]
+    async def _lock(
+        self, ids: list[int], entries: dict[UUID, Row], held: dict[UUID, Row], asked: Asked, lots: list[UUID]
+    ) -> None:
+        reader, named = Reader(self._connection), [*entries, *held, *lots]
         async with self._connection.pipeline():
             await reader.ask("accounts", LOCK, self._program_id, ids)
             await reader.ask("lots", LOTS, ids, self._program_id, self._lots_max)
@@ -203,6 +252,10 @@ class Loader:
 
 def _columns(keys: Iterable[Key]) -> tuple[list[int], list[str], list[str]]:
     return [int(key.owner_kind) for key in keys], [key.owner for key in keys], [key.asset for key in keys]
+
+
+def _members(keys: Iterable[Key]) -> list[str]:
+    return [key.owner for key in keys if key.owner_kind is Owner.MEMBER]
 
 
 def _key(program_id: str, owner_kind: int, owner: str, asset: str) -> Key:

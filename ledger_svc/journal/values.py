@@ -17,6 +17,10 @@ class LotsMissing(Exception):  # noqa: N818 - not an error: the account is loade
     """A posting has to look beyond the lots that were loaded."""
 
 
+class MembersMerged(Exception):  # noqa: N818 - not an error: the accounts are looked up again
+    """Members were merged, or a merge was undone, while a posting waited for their accounts."""
+
+
 class Kind(IntEnum):
     """What kind of movement an entry is; the numbers are `rewards.ledger.v1.Transaction.Kind`."""
 
