@@ -17,6 +17,8 @@ from rewards.identity.v1 import (
     credentials_pb2_grpc,
     members_pb2,
     members_pb2_grpc,
+    merges_pb2,
+    merges_pb2_grpc,
     programs_pb2,
     programs_pb2_grpc,
     tokens_pb2,
@@ -36,8 +38,11 @@ from identity_svc.gatekeeper.gate import Gate
 from identity_svc.gatekeeper.servicer import Gatekeeper
 from identity_svc.gatekeeper.states import States
 from identity_svc.gatekeeper.usage import Usage
+from identity_svc.members.answers import Answers
 from identity_svc.members.attributes import AttributesServicer
 from identity_svc.members.directory import Directory
+from identity_svc.members.merge_servicer import MergesServicer
+from identity_svc.members.merges import Merges
 from identity_svc.members.registry import Registry
 from identity_svc.members.servicer import MembersServicer
 from identity_svc.members.vault import Vault
@@ -86,6 +91,7 @@ class Service:
         keepers = [programs_pb2_grpc.ProgramDirectoryServiceStub(channels[name]) for name in PROGRAM_KEEPERS]
         events = EventsServiceStub(channels["fulfillment_svc"])
         registry, veil = Registry(Vault(settings.pepper)), Veil(settings.pepper)
+        answers = Answers(db, registry, directory)
         self.served = [
             _served(programs_pb2, programs_pb2_grpc, "ProgramsService", ProgramsServicer(db, keepers)),
             _served(
@@ -99,7 +105,13 @@ class Service:
                 members_pb2,
                 members_pb2_grpc,
                 "MembersService",
-                MembersServicer(db, idempotency, registry, directory, clock),
+                MembersServicer(db, idempotency, registry, answers, clock),
+            ),
+            _served(
+                merges_pb2,
+                merges_pb2_grpc,
+                "MergesService",
+                MergesServicer(db, idempotency, Merges(registry), answers, clock),
             ),
             _served(attributes_pb2, attributes_pb2_grpc, "AttributesService", AttributesServicer(db, idempotency)),
             _served(authz_pb2, authz_pb2_grpc, "Authorization", Gatekeeper(METHODS, gate, uses, clock)),

@@ -138,6 +138,8 @@ members: Final = Table(
     Column("synced_version", BigInteger, nullable=False, comment="the standing_version that the ledger has"),
     Column("attributes", LargeBinary, nullable=False, comment="JSON, under the member's key"),
     _at("created_at"),
+    Column("alias_of", Text, comment="the member it was merged into, which may be an alias itself"),
+    Index("members_aliases", "program_id", "alias_of", postgresql_where=text("alias_of IS NOT NULL")),
     Index(
         "members_not_synced",
         "program_id",
@@ -177,6 +179,20 @@ relations: Final = Table(
     ForeignKeyConstraint(
         ["program_id", "member_id"], ["members.program_id", "members.member_id"], name="relations_member_exists"
     ),
+)
+
+# What a merge moved, so that it can be undone.
+merges: Final = Table(
+    "merges",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("merge_id", Uuid, primary_key=True),
+    Column("survivor_id", Text, nullable=False),
+    Column("merged_id", Text, nullable=False),
+    Column("moved", LargeBinary, nullable=False, comment="JSON, under the merged member's key"),
+    _at("merged_at"),
+    _at("undone_at", nullable=True),
+    Index("merges_in_force", "program_id", "merged_id", unique=True, postgresql_where=text("undone_at IS NULL")),
 )
 
 # Values that a member had and has no more, for its export; the key that opens them is the member's.

@@ -1,4 +1,5 @@
-"""Tells the ledger which members there are and whether they may earn and redeem (design decision 15)."""
+"""Tells the ledger which members there are, whether they may earn and redeem, and who stands for whom (design
+decision 15)."""
 
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,7 @@ class Directory:
             member_id=record.member_id,
             active=record.status.active,
             version=record.standing_version,
+            alias_of=record.alias_of or "",
         )
         await invoke(self._ledger.StoreMember, standing)
         await self._db.transact(lambda tx: store.mark_synced(tx, record))

@@ -60,21 +60,21 @@ class Registry:
             version=member.version,
             standing_version=member.version,
             synced_version=0,
-            attributes=_sealed_attributes(box, member),
+            attributes=sealed_attributes(box, member),
             created_at=member.created_at,
             wrapped_key=wrapped_key,
         )
         if not await store.add(tx, record):
             raise Refused(Reason.MEMBER_EXISTS, "The member id is taken.")
-        sealed = [self._sealed(box, relation) for relation in member.relations]
+        sealed = [self.sealed(box, relation) for relation in member.relations]
         if await store.link(tx, record, sealed, member.created_at) < len(sealed):
             raise _taken()
-        await self._index(tx, member, member.attributes, allowed)
+        await self.index(tx, member, member.attributes, allowed)
         return Opened(member, box)
 
     async def get(self, tx: Tx, program_id: str, member_id: str) -> Opened:
         """The member. Raises MEMBER_NOT_FOUND."""
-        return await self._opened(tx, await store.get(tx, program_id, member_id))
+        return await self.opened(tx, await store.get(tx, program_id, member_id))
 
     async def change(self, tx: Tx, program_id: str, member_id: str, change: Change, actor: Actor) -> Opened:
         """Changes a member's attributes or status. Raises MEMBER_NOT_FOUND, CONFLICT, ATTRIBUTE_TAKEN,
@@ -82,15 +82,15 @@ class Registry:
         # Before the member, as whoever changes the definitions locks them before any value.
         allowed = await attribute_store.schema(tx, program_id)
         record = await store.lock(tx, program_id, member_id)
-        before = await self._opened(tx, record)
+        before = await self.opened(tx, record)
         allowed.check(change.attributes, before.member.attributes)
         after = rules.changed(before.member, change)
         if after is before.member:
             return before
         await attribute_store.forget(tx, program_id, record.member_id, change.attributes.keys())
-        await self._index(tx, after, change.attributes, allowed)
+        await self.index(tx, after, change.attributes, allowed)
         if after.status is not record.status:
-            await audit.append(tx, actor, f"member.status.{after.status.lower()}", program_id, member_id)
+            await audit.append(tx, actor, f"member.status.{after.status.lower()}", program_id, record.member_id)
         standing = record.standing_version if after.status.active == record.status.active else after.version
         await store.replace(
             tx,
@@ -99,7 +99,7 @@ class Registry:
                 status=after.status,
                 version=after.version,
                 standing_version=standing,
-                attributes=_sealed_attributes(before.box, after),
+                attributes=sealed_attributes(before.box, after),
             ),
         )
         return Opened(after, before.box)
@@ -107,9 +107,9 @@ class Registry:
     async def link(self, tx: Tx, program_id: str, member_id: str, relation: Relation, at: datetime) -> Opened:
         """Links a relation to a member; again changes nothing. Raises MEMBER_NOT_FOUND, RELATION_TAKEN."""
         record = await store.lock(tx, program_id, member_id)
-        before = await self._opened(tx, record)
-        sealed = self._sealed(before.box, relation)
-        if await store.owner(tx, program_id, sealed) == member_id:
+        before = await self.opened(tx, record)
+        sealed = self.sealed(before.box, relation)
+        if await store.owner(tx, program_id, sealed) == record.member_id:
             return before
         after = rules.linked(before.member, relation)
         if await store.link(tx, record, [sealed], at) == 0:
@@ -120,8 +120,8 @@ class Registry:
     async def unlink(self, tx: Tx, program_id: str, member_id: str, relation: Relation, at: datetime) -> Opened:
         """Ends a relation and keeps that it was. Raises MEMBER_NOT_FOUND, RELATION_NOT_FOUND."""
         record = await store.lock(tx, program_id, member_id)
-        before = await self._opened(tx, record)
-        sealed = self._sealed(before.box, relation)
+        before = await self.opened(tx, record)
+        sealed = self.sealed(before.box, relation)
         if not await store.unlink(tx, record, sealed, at):
             raise Refused(Reason.RELATION_NOT_FOUND, "The member has no such relation.")
         after = rules.unlinked(before.member, relation)
@@ -154,7 +154,8 @@ class Registry:
         """The answer that was sealed for the record's member."""
         return answer.FromString(self._box(record).open(_ANSWER, sealed.sealed))
 
-    async def _opened(self, tx: Tx, record: Record) -> Opened:
+    async def opened(self, tx: Tx, record: Record) -> Opened:
+        """A member as it is stored, in the clear."""
         related = await store.relations_of(tx, record.program_id, [record.member_id])
         return self._in_box(record, related.get(record.member_id, []))
 
@@ -174,7 +175,8 @@ class Registry:
     def _box(self, record: Record) -> MemberBox:
         return self._vault.box(record.program_id, record.member_id, record.wrapped_key)
 
-    async def _index(self, tx: Tx, member: Member, values: Attributes, allowed: Schema) -> None:
+    async def index(self, tx: Tx, member: Member, values: Attributes, allowed: Schema) -> None:
+        """Makes the member findable by values of attributes. Raises ATTRIBUTE_TAKEN."""
         found = [
             self._indexed(member.program_id, name, text, unique=allowed.unique(name))
             for name, value in values.items()
@@ -186,7 +188,8 @@ class Registry:
     def _indexed(self, program_id: str, name: str, text: str, *, unique: bool = False) -> Indexed:
         return Indexed(name, self._vault.attribute_mac(program_id, name, text), unique)
 
-    def _sealed(self, box: MemberBox, relation: Relation) -> SealedRelation:
+    def sealed(self, box: MemberBox, relation: Relation) -> SealedRelation:
+        """A relation as it is stored for the box's member."""
         value_mac = self._vault.relation_mac(box.program_id, relation)
         return SealedRelation(relation.type, value_mac, box.seal(_RELATION, relation.value.encode()))
 
@@ -195,7 +198,8 @@ def _in_the_clear(box: MemberBox, found: Iterable[SealedRelation]) -> tuple[Rela
     return tuple(sorted(Relation(one.type, box.open(_RELATION, one.sealed_value).decode()) for one in found))
 
 
-def _sealed_attributes(box: MemberBox, member: Member) -> bytes:
+def sealed_attributes(box: MemberBox, member: Member) -> bytes:
+    """The member's attributes as they are stored."""
     return box.seal(_ATTRIBUTES, json.dumps(member.attributes, separators=(",", ":")).encode())
 
 

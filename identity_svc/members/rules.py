@@ -112,6 +112,15 @@ def unlinked(member: Member, relation: Relation) -> Member:
     return replace(member, relations=left, version=member.version + 1)
 
 
+def gained(survivor: Attributes, other: Attributes) -> dict[str, Any]:
+    """What the survivor of a merge takes over: what it has not, as far as a member may have it."""
+    found: dict[str, Any] = {}
+    for name, value in other.items():
+        if name not in survivor and _fits({**survivor, **found, name: value}):
+            found[name] = value
+    return found
+
+
 def merged(stored: Attributes, sent: Mapping[str, Any]) -> dict[str, Any]:
     """The stored attributes with those sent over them; None removes.
 
@@ -125,7 +134,7 @@ def merged(stored: Attributes, sent: Mapping[str, Any]) -> dict[str, Any]:
         if fault:
             raise invalid(**{f"attributes.{name}": fault})
     kept = {name: value for name, value in {**stored, **sent}.items() if value is not None}
-    if len(kept) > ATTRIBUTES_MAX or len(_json(kept)) > ATTRIBUTES_MAX_BYTES:
+    if not _fits(kept):
         raise invalid(attributes=f"are more than {ATTRIBUTES_MAX}, or more than {ATTRIBUTES_MAX_BYTES} bytes")
     return kept
 
@@ -134,6 +143,10 @@ def check_relation(relation: Relation, field_name: str) -> None:
     """Raises INVALID_REQUEST that names the field if the value has characters that cannot be seen."""
     if any(unicodedata.category(character) in _INVISIBLE for character in relation.value):
         raise invalid(**{field_name: "has a character that cannot be seen"})
+
+
+def _fits(attributes: Attributes) -> bool:
+    return len(attributes) <= ATTRIBUTES_MAX and len(_json(attributes)) <= ATTRIBUTES_MAX_BYTES
 
 
 def _json(attributes: Attributes) -> bytes:

@@ -2,17 +2,16 @@
 replay tells the ledger as well, so that a retry completes what a crash cut off."""
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any
 
-from google.protobuf.message import Message
 from rewards.identity.v1 import members_pb2 as pb
 from rewards.identity.v1.members_pb2_grpc import MembersServiceServicer
 from rewards.identity.v1.sealed_pb2 import SealedAnswer
 
 from identity_svc import tables
 from identity_svc.audit.actor import Actor
-from identity_svc.members import store, wire
-from identity_svc.members.directory import Directory
+from identity_svc.members import wire
+from identity_svc.members.answers import Answers
 from identity_svc.members.registry import Registry
 from identity_svc.programs import store as programs
 from svckit import call, paging
@@ -20,8 +19,6 @@ from svckit.clock import Clock, new_id, system_clock
 from svckit.db import Database, Tx
 from svckit.idempotency import Idempotency
 from svckit.outbox import Draft
-
-Answer = TypeVar("Answer", bound=Message)
 
 
 class MembersServicer(MembersServiceServicer):
@@ -32,13 +29,13 @@ class MembersServicer(MembersServiceServicer):
         db: Database,
         idempotency: Idempotency,
         registry: Registry,
-        directory: Directory,
+        answers: Answers,
         clock: Clock = system_clock,
     ) -> None:
         self._db = db
         self._idempotency = idempotency
         self._registry = registry
-        self._directory = directory
+        self._answers = answers
         self._clock = clock
 
     async def CreateProfileWithAttributes(
@@ -59,7 +56,7 @@ class MembersServicer(MembersServiceServicer):
             return opened.seal_answer(pb.CreateProfileWithAttributesResponse(member=wire.message(member)))
 
         sealed = await self._idempotency.once(request, SealedAnswer, work)
-        return await self._settled(sealed, pb.CreateProfileWithAttributesResponse)
+        return await self._answers.settled(sealed, pb.CreateProfileWithAttributesResponse)
 
     async def GetProfile(self, request: pb.GetProfileRequest, context: Any) -> pb.GetProfileResponse:
         """Reads a member."""
@@ -95,7 +92,7 @@ class MembersServicer(MembersServiceServicer):
             return opened.seal_answer(pb.UpdateProfileResponse(member=wire.message(opened.member)))
 
         sealed = await self._idempotency.once(request, SealedAnswer, work)
-        return await self._settled(sealed, pb.UpdateProfileResponse)
+        return await self._answers.settled(sealed, pb.UpdateProfileResponse)
 
     async def LinkSubRelation(self, request: pb.LinkSubRelationRequest, context: Any) -> pb.LinkSubRelationResponse:
         """Links a relation to a member."""
@@ -108,7 +105,7 @@ class MembersServicer(MembersServiceServicer):
             return opened.seal_answer(pb.LinkSubRelationResponse(relations=wire.relations(opened.member)))
 
         sealed = await self._idempotency.once(request, SealedAnswer, work)
-        return await self._settled(sealed, pb.LinkSubRelationResponse)
+        return await self._answers.settled(sealed, pb.LinkSubRelationResponse)
 
     async def GetSubRelations(self, request: pb.GetSubRelationsRequest, context: Any) -> pb.GetSubRelationsResponse:
         """Reads a member's relations."""
@@ -129,11 +126,4 @@ class MembersServicer(MembersServiceServicer):
             return opened.seal_answer(pb.UnlinkSubRelationResponse(relations=wire.relations(opened.member)))
 
         sealed = await self._idempotency.once(request, SealedAnswer, work)
-        return await self._settled(sealed, pb.UnlinkSubRelationResponse)
-
-    async def _settled(self, sealed: SealedAnswer, answer: type[Answer]) -> Answer:
-        """The answer in the clear, as soon as the ledger knows the member. Raises UNAVAILABLE if it cannot be told."""
-        async with self._db.read() as tx:
-            record = await store.get(tx, call.current().program_id, sealed.member_id)
-        await self._directory.sync(record)
-        return self._registry.open_answer(record, sealed, answer)
+        return await self._answers.settled(sealed, pb.UnlinkSubRelationResponse)

@@ -23,7 +23,7 @@ LEFTOVERS: Final = 100
 @dataclass(frozen=True, slots=True)
 class Record:
     """A member as it is stored. The ledger must know the member as of `standing_version` and knows it as of
-    `synced_version`."""
+    `synced_version`. `alias_of` is whom it was merged into."""
 
     program_id: str
     member_id: str
@@ -34,6 +34,7 @@ class Record:
     attributes: bytes
     created_at: datetime
     wrapped_key: bytes
+    alias_of: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +65,27 @@ async def add(tx: Tx, record: Record) -> bool:
 
 
 async def get(tx: Tx, program_id: str, member_id: str) -> Record:
-    """The member. Raises MEMBER_NOT_FOUND; a member whose key is gone is gone."""
+    """The member, or whom it was merged into. Raises MEMBER_NOT_FOUND; a member whose key is gone is gone."""
+    record = await get_itself(tx, program_id, member_id)
+    while record.alias_of is not None:
+        record = await get_itself(tx, program_id, record.alias_of)
+    return record
+
+
+async def get_itself(tx: Tx, program_id: str, member_id: str) -> Record:
+    """The member of that very id, also if it is an alias. Raises MEMBER_NOT_FOUND."""
     return await _one(tx, _query(program_id, member_id))
 
 
 async def lock(tx: Tx, program_id: str, member_id: str) -> Record:
-    """The member, which nobody else changes until the transaction ends. Raises MEMBER_NOT_FOUND."""
+    """As `get`; nobody else changes the member until the transaction ends."""
+    record = await lock_itself(tx, program_id, (await get(tx, program_id, member_id)).member_id)
+    # Merged between the look and the lock.
+    return record if record.alias_of is None else await lock(tx, program_id, record.alias_of)
+
+
+async def lock_itself(tx: Tx, program_id: str, member_id: str) -> Record:
+    """As `get_itself`; nobody else changes the member until the transaction ends."""
     return await _one(tx, _query(program_id, member_id).with_for_update(of=tables.members))
 
 
@@ -83,13 +99,15 @@ async def replace(tx: Tx, record: Record) -> None:
             version=record.version,
             standing_version=record.standing_version,
             attributes=record.attributes,
+            alias_of=record.alias_of,
         )
     )
 
 
 async def page(tx: Tx, program_id: str, values: Sequence[Indexed], after: str, limit: int) -> list[Record]:
     """Members that have all of the values, in order of their ids."""
-    query = _select().where(_members.program_id == program_id, _members.member_id > after)
+    itself = _members.alias_of.is_(None)
+    query = _select().where(_members.program_id == program_id, _members.member_id > after, itself)
     for value in values:
         has = select(_values.member_id).where(
             _values.program_id == program_id,
@@ -219,4 +237,5 @@ def _record(row: Any) -> Record:
         attributes=row.attributes,
         created_at=row.created_at,
         wrapped_key=row.wrapped_key,
+        alias_of=row.alias_of,
     )

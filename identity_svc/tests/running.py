@@ -18,6 +18,7 @@ from rewards.fulfillment.v1 import webhooks_pb2, webhooks_pb2_grpc
 from rewards.identity.v1 import credentials_pb2, programs_pb2, programs_pb2_grpc
 from rewards.identity.v1.credentials_pb2_grpc import CredentialsServiceStub
 from rewards.identity.v1.members_pb2_grpc import MembersServiceStub
+from rewards.identity.v1.merges_pb2_grpc import MergesServiceStub
 from rewards.identity.v1.programs_pb2_grpc import ProgramsServiceStub
 from rewards.identity.v1.tokens_pb2_grpc import TokenServiceStub
 from rewards.ledger.v1 import directory_pb2, directory_pb2_grpc
@@ -55,13 +56,15 @@ class Neighbour(
     directory_pb2_grpc.MemberDirectoryServiceServicer,
     webhooks_pb2_grpc.EventsServiceServicer,
 ):
-    """A service that writes down what it is told; while `down` it refuses."""
+    """A service that writes down what it is told; while `down` it refuses, while `mute` its answers are lost."""
 
     def __init__(self) -> None:
         self.programs: list[programs_pb2.Program] = []
         self.members: list[tuple[str, str, bool, int]] = []
+        self.aliases: dict[str, tuple[str, int]] = {}
         self.events: list[webhooks_pb2.Event] = []
         self.down = False
+        self.mute = False
 
     def _listen(self) -> None:
         if self.down:
@@ -79,6 +82,10 @@ class Neighbour(
     ) -> directory_pb2.StoreMemberResponse:
         self._listen()
         self.members.append((request.program_id, request.member_id, request.active, request.version))
+        if request.version >= self.aliases.get(request.member_id, ("", 0))[1]:
+            self.aliases[request.member_id] = (request.alias_of, request.version)
+        if self.mute:
+            raise Refused(Reason.UNAVAILABLE, "mute")
         return directory_pb2.StoreMemberResponse()
 
     async def PublishEvents(
@@ -156,8 +163,9 @@ class Running:
         return await self.call(stub, name, request, OPERATOR, key)
 
     async def member(self, name: str, request: Message, key: str = "", caller: Principal = WRITER) -> Any:
-        """Calls an RPC of MembersService."""
-        return await self.call(MembersServiceStub, name, request, caller, key)
+        """Calls an RPC of MembersService or MergesService."""
+        stub = MergesServiceStub if name in ("MergeProfiles", "UnmergeProfiles") else MembersServiceStub
+        return await self.call(stub, name, request, caller, key)
 
     def tokens(self) -> Any:
         return TokenServiceStub(self.gateway)

@@ -1,5 +1,7 @@
 """Members through the gateway: found by what is known of them, and linked to what is theirs."""
 
+import asyncio
+
 from tests.mesh.conftest import Api
 
 
@@ -65,3 +67,24 @@ async def test_a_status_decides_on_earning_and_redeeming(api: Api) -> None:
         redeemed = await api.post("RedeemPoints", {"memberId": member_id, "points": 1})
         earned = await api.post("credits", {"memberId": member_id, "points": 1})
         assert {redeemed.code, earned.code} == {0 if allowed else 3003}, status
+
+
+async def test_merged_members_are_one_and_can_be_taken_apart(api: Api) -> None:  # G44
+    survivor, merged = await api.member(points=100), await api.member()
+    await api.post("credits", {"memberId": merged, "points": 40, "expiresAt": "2098-06-30"})
+    spent = await api.post("RedeemPoints", {"memberId": merged, "points": 10})
+    relation = {"type": "crm", "value": f"crm-{merged}"}
+    await api.post("LinkSubRelation", {"memberId": merged, **relation})
+    request = {"survivorId": survivor, "mergedId": merged}
+    answers = await asyncio.gather(*(api.post("MergeProfiles", request, key=f"merge-{merged}") for _ in range(5)))
+    assert {answer.code for answer in answers} <= {0, 1003}, answers
+    again = await api.post("MergeProfiles", request)
+    assert (again.code, again.result["memberId"], again.result["relations"]) == (0, survivor, [relation])
+    assert (await api.balance(merged))["balance"] == (await api.balance(survivor))["balance"] == 130
+    schedule = await api.post("GetExpirySchedule", {"memberId": survivor})
+    assert [row["points"] for row in schedule.result["rows"]] == [30]
+    back = await api.post("ReversalPoints", {"transactionId": spent.result["transactionId"]})
+    assert back.result["balance"] == 140
+    undone = await api.post("UnmergeProfiles", {"mergedId": merged})
+    assert (undone.code, undone.result["memberId"], undone.result["relations"]) == (0, merged, [relation])
+    assert [(await api.balance(one))["balance"] for one in (survivor, merged)] == [100, 40]
