@@ -19,6 +19,8 @@ from rewards.identity.v1 import (
     members_pb2_grpc,
     merges_pb2,
     merges_pb2_grpc,
+    privacy_pb2,
+    privacy_pb2_grpc,
     programs_pb2,
     programs_pb2_grpc,
     tokens_pb2,
@@ -43,6 +45,8 @@ from identity_svc.members.attributes import AttributesServicer
 from identity_svc.members.directory import Directory
 from identity_svc.members.merge_servicer import MergesServicer
 from identity_svc.members.merges import Merges
+from identity_svc.members.privacy import Privacy
+from identity_svc.members.privacy_servicer import PrivacyServicer
 from identity_svc.members.registry import Registry
 from identity_svc.members.servicer import MembersServicer
 from identity_svc.members.vault import Vault
@@ -114,6 +118,12 @@ class Service:
                 MergesServicer(db, idempotency, Merges(registry), answers, clock),
             ),
             _served(attributes_pb2, attributes_pb2_grpc, "AttributesService", AttributesServicer(db, idempotency)),
+            _served(
+                privacy_pb2,
+                privacy_pb2_grpc,
+                "PrivacyService",
+                PrivacyServicer(db, idempotency, Privacy(registry), directory, clock),
+            ),
             _served(authz_pb2, authz_pb2_grpc, "Authorization", Gatekeeper(METHODS, gate, uses, clock)),
         ]
         self.workers = [

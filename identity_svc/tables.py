@@ -195,6 +195,16 @@ merges: Final = Table(
     Index("merges_in_force", "program_id", "merged_id", unique=True, postgresql_where=text("undone_at IS NULL")),
 )
 
+# One a member, those that were merged into it included; without personal data.
+erasures: Final = Table(
+    "erasures",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("member_id", Text, primary_key=True),
+    Column("certificate", LargeBinary, nullable=False, comment="rewards.identity.v1.ErasureCertificate"),
+    _at("erased_at"),
+)
+
 # Values that a member had and has no more, for its export; the key that opens them is the member's.
 past_relations: Final = Table(
     "past_relations",

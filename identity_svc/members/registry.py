@@ -150,6 +150,10 @@ class Registry:
         related = await store.relations_of(tx, program_id, [record.member_id for record in records])
         return [self._in_box(record, related.get(record.member_id, [])) for record in records]
 
+    def value(self, box: MemberBox, sealed_value: bytes) -> str:
+        """A relation's value, also of one that has ended."""
+        return box.open(_RELATION, sealed_value).decode()
+
     def open_answer(self, record: Record, sealed: SealedAnswer, answer: type[Answer]) -> Answer:
         """The answer that was sealed for the record's member."""
         return answer.FromString(self._box(record).open(_ANSWER, sealed.sealed))

@@ -194,9 +194,16 @@ async def owner(tx: Tx, program_id: str, relation: SealedRelation) -> str | None
     return found
 
 
+async def itself_or_erased(tx: Tx, program_id: str, member_ids: Collection[str]) -> list[Record]:
+    """The members of those very ids, also without a key."""
+    query = _select(with_key=False).where(_members.program_id == program_id, _members.member_id.in_(member_ids))
+    return [_record(row) for row in await tx.execute(query)]
+
+
 async def not_synced(tx: Tx) -> list[Record]:
     """Some members that the ledger does not know as they are."""
-    query = _select().where(_members.synced_version < _members.standing_version).limit(LEFTOVERS)
+    # Those without a key as well: the ledger must hear of an erasure.
+    query = _select(with_key=False).where(_members.synced_version < _members.standing_version).limit(LEFTOVERS)
     return [_record(row) for row in await tx.execute(query)]
 
 
@@ -209,10 +216,9 @@ async def mark_synced(tx: Tx, record: Record) -> None:
     )
 
 
-def _select() -> Select[Any]:
-    return select(tables.members, _keys.wrapped_key).join(
-        tables.member_keys, (_keys.program_id == _members.program_id) & (_keys.member_id == _members.member_id)
-    )
+def _select(*, with_key: bool = True) -> Select[Any]:
+    own = (_keys.program_id == _members.program_id) & (_keys.member_id == _members.member_id)
+    return select(tables.members, _keys.wrapped_key).join(tables.member_keys, own, isouter=not with_key)
 
 
 def _query(program_id: str, member_id: str) -> Select[Any]:
@@ -236,6 +242,6 @@ def _record(row: Any) -> Record:
         synced_version=row.synced_version,
         attributes=row.attributes,
         created_at=row.created_at,
-        wrapped_key=row.wrapped_key,
+        wrapped_key=row.wrapped_key or b"",
         alias_of=row.alias_of,
     )

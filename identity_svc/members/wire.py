@@ -6,11 +6,12 @@ from typing import Any
 
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
-from rewards.identity.v1 import attributes_pb2
+from rewards.identity.v1 import attributes_pb2, privacy_pb2
 from rewards.identity.v1 import members_pb2 as pb
 
 from identity_svc.members import rules
-from identity_svc.members.rules import Change, Member, Relation, Status
+from identity_svc.members.privacy_store import SealedPast
+from identity_svc.members.rules import Attributes, Change, Member, Relation, Status
 from identity_svc.members.schema import Definition, Type, check_definitions
 
 
@@ -48,17 +49,34 @@ def relation(request: pb.LinkSubRelationRequest | pb.UnlinkSubRelationRequest) -
 
 def message(member: Member) -> pb.Member:
     """The member as it leaves the process."""
-    stored = Struct()
-    stored.update(member.attributes)
-    created_at = Timestamp()
-    created_at.FromDatetime(member.created_at)
     return pb.Member(
         member_id=member.member_id,
         status=pb.Member.Status.Value(member.status),
-        attributes=stored,
+        attributes=_struct(member.attributes),
         relations=relations(member),
-        created_at=created_at,
+        created_at=timestamp(member.created_at),
         etag=member.etag,
+    )
+
+
+def timestamp(at: datetime) -> Timestamp:
+    """An instant as protobuf has it."""
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp
+
+
+def alias(member: Member) -> privacy_pb2.ExportMemberResponse.Alias:
+    """A merged member as its survivor's export shows it."""
+    return privacy_pb2.ExportMemberResponse.Alias(
+        member_id=member.member_id, attributes=_struct(member.attributes), created_at=timestamp(member.created_at)
+    )
+
+
+def past_relation(past: SealedPast, value: str) -> privacy_pb2.ExportMemberResponse.PastRelation:
+    """A relation that has ended as an export shows it."""
+    return privacy_pb2.ExportMemberResponse.PastRelation(
+        type=past.type, value=value, linked_at=timestamp(past.linked_at), unlinked_at=timestamp(past.unlinked_at)
     )
 
 
@@ -98,6 +116,12 @@ def defined(found: Iterable[Definition]) -> list[attributes_pb2.AttributeDefinit
 def attributes(sent: Struct) -> dict[str, Any]:
     """Attributes as plain values; an object, which no attribute may be, becomes an empty dict."""
     return {name: _plain(value) for name, value in sent.fields.items()}
+
+
+def _struct(attributes: Attributes) -> Struct:
+    struct = Struct()
+    struct.update(attributes)
+    return struct
 
 
 def _plain(value: Value) -> object:

@@ -19,6 +19,7 @@ from rewards.identity.v1 import credentials_pb2, programs_pb2, programs_pb2_grpc
 from rewards.identity.v1.credentials_pb2_grpc import CredentialsServiceStub
 from rewards.identity.v1.members_pb2_grpc import MembersServiceStub
 from rewards.identity.v1.merges_pb2_grpc import MergesServiceStub
+from rewards.identity.v1.privacy_pb2_grpc import PrivacyServiceStub
 from rewards.identity.v1.programs_pb2_grpc import ProgramsServiceStub
 from rewards.identity.v1.tokens_pb2_grpc import TokenServiceStub
 from rewards.ledger.v1 import directory_pb2, directory_pb2_grpc
@@ -163,8 +164,9 @@ class Running:
         return await self.call(stub, name, request, OPERATOR, key)
 
     async def member(self, name: str, request: Message, key: str = "", caller: Principal = WRITER) -> Any:
-        """Calls an RPC of MembersService or MergesService."""
-        stub = MergesServiceStub if name in ("MergeProfiles", "UnmergeProfiles") else MembersServiceStub
+        """Calls an RPC about a member."""
+        stubs = (MembersServiceStub, MergesServiceStub, PrivacyServiceStub)
+        stub = next(one for one in stubs if hasattr(one(self.gateway), name))
         return await self.call(stub, name, request, caller, key)
 
     def tokens(self) -> Any:
