@@ -2,6 +2,10 @@
 
 import asyncio
 
+import psycopg
+
+from devmesh.mesh import Mesh
+from svckit.clock import new_id
 from tests.mesh.conftest import Api
 
 
@@ -88,3 +92,23 @@ async def test_merged_members_are_one_and_can_be_taken_apart(api: Api) -> None: 
     undone = await api.post("UnmergeProfiles", {"mergedId": merged})
     assert (undone.code, undone.result["memberId"], undone.result["relations"]) == (0, merged, [relation])
     assert [(await api.balance(one))["balance"] for one in (survivor, merged)] == [100, 40]
+
+
+async def test_an_erased_member_is_gone_and_the_ledger_stays_whole(api: Api, mesh: Mesh) -> None:  # G52
+    canary = f"canary-{new_id().hex}"
+    made = await api.post("CreateProfileWithAttributes", {"attributes": {"name": canary}}, key=canary)
+    member_id = str(made.result["memberId"])
+    await api.post("credits", {"memberId": member_id, "points": 50})
+    exported = await api.call("POST", f"/v1/members/{member_id}:export", {})
+    assert exported.result["member"]["attributes"] == {"name": canary}
+    erased = await api.call("POST", f"/v1/members/{member_id}:erase", {})
+    assert (erased.code, erased.result["memberId"], erased.result["keysDestroyed"]) == (0, member_id, 1)
+    assert (await api.call("POST", f"/v1/members/{member_id}:erase", {})).result == erased.result
+    gone = await api.post("GetProfile", {"memberId": member_id})
+    unknown = await api.post("GetProfile", {"memberId": "m_unknown"})
+    assert (gone.status, gone.code, gone.result) == (unknown.status, 3001, unknown.result)
+    assert (await api.post("RedeemPoints", {"memberId": member_id, "points": 1})).code == 3003
+    assert (await api.post("CreateProfileWithAttributes", {"attributes": {"name": canary}}, key=canary)).code == 3001
+    with psycopg.connect(mesh.dsn("identity")) as connection:
+        found = connection.execute("SELECT count(*) FROM member_keys WHERE member_id = %s", (member_id,)).fetchone()
+    assert found == (0,)
