@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 from envoy_min import authz_pb2, authz_pb2_grpc
 from google.protobuf.descriptor import FileDescriptor
+from rewards.fulfillment.v1.messages_pb2_grpc import MessagesServiceStub
 from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceStub
 from rewards.identity.v1 import (
     attributes_pb2,
@@ -23,6 +24,8 @@ from rewards.identity.v1 import (
     privacy_pb2_grpc,
     programs_pb2,
     programs_pb2_grpc,
+    signin_pb2,
+    signin_pb2_grpc,
     tokens_pb2,
     tokens_pb2_grpc,
 )
@@ -52,6 +55,13 @@ from identity_svc.members.servicer import MembersServicer
 from identity_svc.members.vault import Vault
 from identity_svc.pepper import Pepper
 from identity_svc.programs.servicer import ProgramsServicer
+from identity_svc.signin import store as signin
+from identity_svc.signin.codes import Codes
+from identity_svc.signin.letters import Letters
+from identity_svc.signin.logins import Logins
+from identity_svc.signin.passwords import Passwords
+from identity_svc.signin.servicer import SignInServicer
+from identity_svc.signin.tokens import MemberTokens
 from identity_svc.surface import METHODS
 from svckit.clock import Clock, system_clock
 from svckit.db import Database
@@ -95,7 +105,15 @@ class Service:
         keepers = [programs_pb2_grpc.ProgramDirectoryServiceStub(channels[name]) for name in PROGRAM_KEEPERS]
         events = EventsServiceStub(channels["fulfillment_svc"])
         registry, veil = Registry(Vault(settings.pepper)), Veil(settings.pepper)
-        answers = Answers(db, registry, directory)
+        answers, passwords = Answers(db, registry, directory), Passwords()
+        letters = Letters(db, settings.pepper, MessagesServiceStub(channels["fulfillment_svc"]), clock)
+        post = Worker("signin.letters", letters.send)
+        sign_in = SignInServicer(
+            Codes(db, settings.pepper, registry, letters, clock),
+            Logins(db, settings.pepper, registry, passwords, clock),
+            MemberTokens(db, registry, keyring, audience, clock),
+            post.wake,
+        )
         self.served = [
             _served(programs_pb2, programs_pb2_grpc, "ProgramsService", ProgramsServicer(db, keepers)),
             _served(
@@ -109,7 +127,7 @@ class Service:
                 members_pb2,
                 members_pb2_grpc,
                 "MembersService",
-                MembersServicer(db, idempotency, registry, answers, clock),
+                MembersServicer(db, idempotency, registry, passwords, answers, clock),
             ),
             _served(
                 merges_pb2,
@@ -124,11 +142,14 @@ class Service:
                 "PrivacyService",
                 PrivacyServicer(db, idempotency, Privacy(registry), directory, clock),
             ),
+            _served(signin_pb2, signin_pb2_grpc, "SignInService", sign_in),
             _served(authz_pb2, authz_pb2_grpc, "Authorization", Gatekeeper(METHODS, gate, uses, clock)),
         ]
         self.workers = [
             Worker("members.sync", directory.sync_leftovers),
             Worker("outbox.relay", functools.partial(tables.outbox.relay, db, events)),
+            post,
+            Worker("signin.sweep", lambda: db.transact(signin.sweep), interval_s=3600),
             Worker("credentials.usage", uses.write, usage.INTERVAL_S),
             Worker("tokens.sweep", lambda: db.transact(credentials.sweep_tokens), interval_s=3600),
             Worker("idempotency.wipe", idempotency.wipe, interval_s=30),

@@ -12,7 +12,15 @@ from svckit.db import Tx
 
 _members, _past, _erasures = tables.members.c, tables.past_relations.c, tables.erasures.c
 # All that is kept of a member beside its row, which only says that the id is taken. The key comes last.
-_OF_A_MEMBER = (tables.relations, tables.past_relations, tables.member_attributes, tables.member_keys)
+_OF_A_MEMBER = (
+    tables.relations,
+    tables.past_relations,
+    tables.member_attributes,
+    tables.passwords,
+    tables.otps,
+    tables.otp_letters,
+    tables.member_keys,
+)
 
 
 class SealedPast(NamedTuple):

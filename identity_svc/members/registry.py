@@ -76,6 +76,15 @@ class Registry:
         """The member. Raises MEMBER_NOT_FOUND."""
         return await self.opened(tx, await store.get(tx, program_id, member_id))
 
+    async def look_up(self, tx: Tx, program_id: str, member_id: str) -> Opened | None:
+        """As `get`, with None for nobody."""
+        try:
+            return await self.get(tx, program_id, member_id)
+        except Refused as refused:
+            if refused.reason != Reason.MEMBER_NOT_FOUND:
+                raise
+            return None
+
     async def change(self, tx: Tx, program_id: str, member_id: str, change: Change, actor: Actor) -> Opened:
         """Changes a member's attributes or status. Raises MEMBER_NOT_FOUND, CONFLICT, ATTRIBUTE_TAKEN,
         INVALID_REQUEST."""
@@ -128,13 +137,17 @@ class Registry:
         await store.replace(tx, replace(record, version=after.version))
         return Opened(after, before.box)
 
+    async def owner(self, tx: Tx, program_id: str, relation: Relation) -> str | None:
+        """The id of the member that has the relation."""
+        value_mac = self._vault.relation_mac(program_id, relation)
+        return await store.owner(tx, program_id, SealedRelation(relation.type, value_mac, b""))
+
     async def find(self, tx: Tx, program_id: str, name: str, value: str) -> Opened:
         """The member with that value of a unique attribute, or with that relation. Raises MEMBER_NOT_FOUND,
         INVALID_REQUEST."""
         definition = (await attribute_store.schema(tx, program_id)).definitions.get(name)
         if definition is None:
-            relation = SealedRelation(name, self._vault.relation_mac(program_id, Relation(name, value)), b"")
-            member_id = await store.owner(tx, program_id, relation)
+            member_id = await self.owner(tx, program_id, Relation(name, value))
         elif definition.unique:
             indexed = self._indexed(program_id, name, unicodedata.normalize("NFC", value))
             member_id = await attribute_store.find(tx, program_id, indexed)

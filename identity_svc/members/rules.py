@@ -38,6 +38,11 @@ class Status(enum.StrEnum):
     MEMBERSHIP_BLOCKED = "MEMBERSHIP_BLOCKED"
 
     @property
+    def signs_in(self) -> bool:
+        """True if the member may sign in."""
+        return self in (Status.ACTIVE, Status.SUSPENDED)
+
+    @property
     def active(self) -> bool:
         """True if the member may earn and redeem: all that the ledger has to know."""
         return self in (Status.ACTIVE, Status.LOGIN_BLOCKED)
@@ -67,6 +72,12 @@ class Member:
     attributes: Attributes = field(default_factory=dict)
     relations: tuple[Relation, ...] = ()
     version: int = 1
+
+    @property
+    def email(self) -> str:
+        """Where mail to the member goes; empty if that is not known."""
+        found = self.attributes.get("email")
+        return found if isinstance(found, str) else ""
 
     @property
     def etag(self) -> str:

@@ -9,11 +9,16 @@ from rewards.identity.v1.members_pb2_grpc import MembersServiceServicer
 from rewards.identity.v1.sealed_pb2 import SealedAnswer
 
 from identity_svc import tables
+from identity_svc.audit import store as audit
 from identity_svc.audit.actor import Actor
 from identity_svc.members import wire
 from identity_svc.members.answers import Answers
 from identity_svc.members.registry import Registry
+from identity_svc.members.vault import PASSWORD
 from identity_svc.programs import store as programs
+from identity_svc.signin import store as signin
+from identity_svc.signin.passwords import Passwords
+from identity_svc.signin.rules import GUESSES, PASSWORDS
 from svckit import call, paging
 from svckit.clock import Clock, new_id, system_clock
 from svckit.db import Database, Tx
@@ -29,12 +34,14 @@ class MembersServicer(MembersServiceServicer):
         db: Database,
         idempotency: Idempotency,
         registry: Registry,
+        passwords: Passwords,
         answers: Answers,
         clock: Clock = system_clock,
     ) -> None:
         self._db = db
         self._idempotency = idempotency
         self._registry = registry
+        self._passwords = passwords
         self._answers = answers
         self._clock = clock
 
@@ -83,12 +90,20 @@ class MembersServicer(MembersServiceServicer):
         return pb.ListMembersResponse(members=map(wire.message, page), next_page_token=token)
 
     async def UpdateProfile(self, request: pb.UpdateProfileRequest, context: Any) -> pb.UpdateProfileResponse:
-        """Changes a member's attributes or status."""
+        """Changes a member's attributes, status or password."""
         program_id, actor = call.current().program_id, Actor.caller()
         change = wire.change(request)
+        password = await self._passwords.hash(request.password) if request.HasField("password") else None
 
         async def work(tx: Tx) -> SealedAnswer:
             opened = await self._registry.change(tx, program_id, request.member_id, change, actor)
+            member_id = opened.member.member_id
+            if password is not None:
+                await signin.set_password(tx, program_id, member_id, opened.box.seal(PASSWORD, password.encode()))
+                await audit.append(tx, actor, "member.password", program_id, member_id)
+            if password is not None or change.status is not None:
+                # Whoever failed too often may try again when the program says so.
+                await signin.forgive(tx, program_id, [GUESSES.kind, PASSWORDS.kind], member_id)
             return opened.seal_answer(pb.UpdateProfileResponse(member=wire.message(opened.member)))
 
         sealed = await self._idempotency.once(request, SealedAnswer, work)

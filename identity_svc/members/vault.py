@@ -2,9 +2,13 @@
 
 import unicodedata
 from dataclasses import dataclass
+from typing import Final
 
 from identity_svc.members.rules import Relation
 from identity_svc.pepper import Box, Pepper, mac
+
+# What a password's hash is sealed as.
+PASSWORD: Final = "password"  # noqa: S105 - the purpose, not a password
 
 
 @dataclass(frozen=True, slots=True)
