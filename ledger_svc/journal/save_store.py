@@ -25,10 +25,10 @@ INSERT INTO entries (program_id, account_id, transaction_id, kind, category, amo
 SELECT %b, * FROM unnest(%b::bigint[], %b::uuid[], %b::smallint[], %b::smallint[], %b::bigint[], %b::bigint[],
     %b::bigint[], %b::timestamptz[], %b::timestamptz[], %b::uuid[], %b::text[])"""
 SAVE_NEW_LOTS: Final = """
-INSERT INTO lots (program_id, account_id, lot_id, earned_at, expires_at, original, remaining, received_at, open)
+INSERT INTO lots (program_id, account_id, lot_id, earned_at, expires_at, original, remaining, lapsed, received_at, open)
 SELECT %b, w.*, w.remaining > 0
-FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::bigint[],
-    %b::timestamptz[]) AS w (account_id, lot_id, earned_at, expires_at, original, remaining, received_at)"""
+FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::bigint[], %b::bigint[],
+    %b::timestamptz[]) AS w (account_id, lot_id, earned_at, expires_at, original, remaining, lapsed, received_at)"""
 SAVE_LOTS: Final = """
 UPDATE lots l SET remaining = w.remaining, lapsed = w.lapsed, open = w.remaining > 0
 FROM unnest(%b::bigint[], %b::uuid[], %b::bigint[], %b::bigint[]) AS w (account_id, lot_id, remaining, lapsed)
@@ -73,7 +73,9 @@ async def save(connection: AsyncConnection[Any], book: Book) -> None:
     states = [(a.account_id, a.posted, a.held, a.version, a.last_at) for a in touched]
     writer.write(SAVE_ACCOUNTS, states, program_id, last=True)
     writer.write(SAVE_ENTRIES, entries, program_id)
-    born = [(i, x.lot_id, x.earned_at, x.expires_at, x.original, x.remaining, x.received_at) for i, x in new_lots]
+    born = [
+        (i, x.lot_id, x.earned_at, x.expires_at, x.original, x.remaining, x.lapsed, x.received_at) for i, x in new_lots
+    ]
     writer.write(SAVE_NEW_LOTS, born, program_id)
     writer.write(SAVE_LOTS, [(i, lot.lot_id, lot.remaining, lot.lapsed) for i, lot in lots], program_id, last=True)
     writer.write(SAVE_USES, uses, program_id)

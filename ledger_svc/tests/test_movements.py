@@ -215,3 +215,17 @@ async def test_a_late_retry_gets_its_first_answer_whatever_has_changed(ledger: L
     batch = await ledger.batches.PostBatch(journal_pb2.PostBatchRequest(items=[item, fresh]), metadata=sent)
     assert (batch.results[0].replayed, batch.results[0].credit) == (True, first)
     assert batch.results[1].refusal.reason == "INVALID_REQUEST"
+
+
+async def test_a_clawback_never_gives_points(ledger: Ledger) -> None:
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    earned = await ledger.credit("m_1", 89, expires_at=until)
+    await ledger.credit("m_1", 60)
+    held = await ledger.move(movements_pb2.CreateHoldRequest(member_id="m_1", points=61))
+    # 28 of its own lot, where the hold has frozen the rest, and 29 of the other; then the rest lapses.
+    await ledger.move(movements_pb2.ReverseTransactionRequest(transaction_id=earned.transaction_id, amount=57))
+    await ledger.move(movements_pb2.VoidPointsHoldRequest(hold_id=held.hold_id))
+    await ledger.program(clock_offset_s=7_200)
+    taken = await ledger.move(movements_pb2.ReverseTransactionRequest(transaction_id=earned.transaction_id))
+    assert (taken.points_reversed, taken.balance) == (0, 31)
+    assert not faults(await findings(ledger.database_url))
