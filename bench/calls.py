@@ -49,10 +49,11 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came back: calls a second, and how many were not answered with OK."""
+    """What came back: calls a second, how many were not answered with OK, and how long each took, in their order."""
 
     rate: float
     failed: int
+    took_ms: list[float]
 
 
 def encode(request: bytes) -> str:
@@ -60,8 +61,8 @@ def encode(request: bytes) -> str:
     return base64.b64encode(request).decode()
 
 
-async def generate(plan: Plan) -> float:
-    """Runs a plan in a process of its own; calls a second. Raises RuntimeError unless all are answered with OK."""
+async def generate(plan: Plan) -> Result:
+    """Runs a plan in a process of its own. Raises RuntimeError unless all calls are answered with OK."""
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.calls", stdin=pipe, stdout=pipe)
     out, _ = await process.communicate(json.dumps(asdict(plan)).encode())
@@ -70,7 +71,7 @@ async def generate(plan: Plan) -> float:
     result = Result(**json.loads(out))
     if result.failed:
         raise RuntimeError(f"{result.failed} of {plan.count} calls of {plan.target.rpc} were not answered with OK")
-    return result.rate
+    return result
 
 
 async def _run(plan: Plan) -> Result:
@@ -78,14 +79,15 @@ async def _run(plan: Plan) -> Result:
     await asyncio.gather(*(channel.channel_ready() for channel in channels))
     calls = _prepared(plan)
     began_s = time.perf_counter()
-    callers = (_caller(channels[n % len(channels)], plan.target.rpc, calls) for n in range(plan.in_flight))
+    took_ms = [0.0] * plan.count
+    callers = (_caller(channels[n % len(channels)], plan.target.rpc, calls, took_ms) for n in range(plan.in_flight))
     failed = sum(await asyncio.gather(*callers))
-    result = Result(plan.count / (time.perf_counter() - began_s), failed)
+    result = Result(plan.count / (time.perf_counter() - began_s), failed, took_ms)
     await asyncio.gather(*(channel.close() for channel in channels))
     return result
 
 
-Prepared = tuple[bytes, tuple[tuple[str, str], ...]]
+Prepared = tuple[int, bytes, tuple[tuple[str, str], ...]]
 
 
 def _prepared(plan: Plan) -> Iterator[Prepared]:
@@ -96,20 +98,22 @@ def _prepared(plan: Plan) -> Iterator[Prepared]:
         # As random as a client's own, because that is what the index of the keys has to live with.
         key = uuid.UUID(bytes=hashlib.blake2b(f"{plan.seed}:{number}".encode(), digest_size=16).digest())
         place = number % len(bodies)
-        calls.append((bodies[place], (*headers[place], ("idempotency-key", str(key)))))
+        calls.append((number, bodies[place], (*headers[place], ("idempotency-key", str(key)))))
     return iter(calls)
 
 
-async def _caller(channel: grpc.aio.Channel, rpc: str, calls: Iterator[Prepared]) -> int:
+async def _caller(channel: grpc.aio.Channel, rpc: str, calls: Iterator[Prepared], took_ms: list[float]) -> int:
     method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(rpc)
     failed = 0
-    for body, metadata in calls:
+    for number, body, metadata in calls:
+        began_s = time.perf_counter()
         try:
             await method(body, timeout=TIMEOUT_S, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             failed += 1
             if failed == 1:
                 sys.stderr.write(f"{rpc}: {error.code().name} {error.details()}\n")
+        took_ms[number] = (time.perf_counter() - began_s) * 1000
     return failed
 
 

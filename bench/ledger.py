@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import psycopg
 
-from bench.calls import Plan, Target, generate
+from bench.calls import Plan, Result, Target, generate
 from bench.requests import Caller, Requests, members, points, programs, redemptions, spread
 from devmesh.mesh import Mesh
 from devmesh.parts import Parts
@@ -39,18 +39,18 @@ class Bench:
         self, address: str, callers: list[Caller], in_flight: int, count: int, seed: str | None = None
     ) -> float:
         """RedeemPoints of one point each, of the callers in turn; calls a second. The outbox is empty afterwards."""
-        rate = await self._send(address, redemptions(callers), in_flight, count, seed)
+        result = await self.send(address, redemptions(callers), in_flight, count, seed)
         await self.drained()
-        return rate
+        return result.rate
 
-    async def enrol(self, callers: list[Caller]) -> None:
-        """Stores programs and members as identity_svc does, and gives each member points."""
+    async def enrol(self, callers: list[Caller], *, rich: bool = True) -> None:
+        """Stores programs and members as identity_svc does, and gives each member points if they are to be `rich`."""
         known = programs(callers)
         # The relay hands events only to a fulfillment_svc that knows the program.
         target = self._target(self.fulfillment, "fulfillment_svc", known)
         await generate(Plan(target, known.bodies, known.headers, len(known.bodies), 16, _seed()))
-        for requests in (known, members(callers), points(callers)):
-            await self._send(self.ledger, requests, 16, len(requests.bodies))
+        for requests in (known, members(callers), *([points(callers)] if rich else [])):
+            await self.send(self.ledger, requests, 16, len(requests.bodies))
         await self.drained()
 
     async def drained(self) -> None:
@@ -59,9 +59,16 @@ class Bench:
             while await (await connection.execute("SELECT 1 FROM outbox LIMIT 1")).fetchone():
                 await connection.execute("SELECT pg_sleep(0.05)")
 
-    async def _send(
+    async def posted(self) -> int:
+        """How many entries the ledger has."""
+        async with await psycopg.AsyncConnection.connect(self.dsn) as connection:
+            row = await (await connection.execute("SELECT sum(version)::bigint FROM accounts")).fetchone()
+            return int(row[0]) if row else 0
+
+    async def send(
         self, address: str, requests: Requests, in_flight: int, count: int, seed: str | None = None
-    ) -> float:
+    ) -> Result:
+        """Sends `count` of the requests in turn. Raises RuntimeError unless all are answered with OK."""
         target = self._target(address, SERVER, requests)
         return await generate(Plan(target, requests.bodies, requests.headers, count, in_flight, seed or _seed()))
 

@@ -1,11 +1,13 @@
 """What is sent to the ledger: programs and members as identity_svc stores them, points, and redemptions."""
 
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from google.protobuf.message import Message
 from rewards.identity.v1 import programs_pb2
-from rewards.ledger.v1 import directory_pb2, points_pb2
+from rewards.ledger.v1 import directory_pb2, journal_pb2, points_pb2
 
 from bench.calls import encode
 from svckit.testing import headers, partner
@@ -66,8 +68,32 @@ def redemptions(callers: list[Caller]) -> Requests:
     return _of_partners("RedeemPoints", callers, redeem)
 
 
-def _of_partners(rpc: str, callers: list[Caller], requests: Sequence[Message]) -> Requests:
-    told = [list(headers(partner(caller.program_id, "points:write"))) for caller in callers]
+def bulk(callers: list[Caller], size: int, count: int, seed: str) -> Requests:
+    """So many bulk calls of `size` redemptions of one point, of the callers in turn, each under a key of its own."""
+    calls = [
+        journal_pb2.PostBatchRequest(items=[_item(callers, f"{seed}:{n}:{i}", n * size + i) for i in range(size)])
+        for n in range(count)
+    ]
+    told = [list(headers(partner(callers[0].program_id, "points:write")))] * count
+    return Requests("/rewards.ledger.v1.JournalService/PostBatch", "gateway", _encoded(calls), told)
+
+
+def balances(callers: list[Caller], instants: Sequence[datetime | None]) -> Requests:
+    """The callers' balances as of the instants, one each; now if it is None."""
+    reads = [points_pb2.GetBalanceRequest(member_id=caller.member_id) for caller in callers]
+    for read, at in zip(reads, instants, strict=True):
+        if at is not None:
+            read.as_of.FromDatetime(at)
+    return _of_partners("GetBalance", callers, reads, "points:read")
+
+
+def _item(callers: list[Caller], key: str, place: int) -> journal_pb2.PostBatchItem:
+    redeem = points_pb2.RedeemPointsRequest(member_id=callers[place % len(callers)].member_id, points=1)
+    return journal_pb2.PostBatchItem(idempotency_key=str(uuid.uuid5(uuid.NAMESPACE_OID, key)), redeem=redeem)
+
+
+def _of_partners(rpc: str, callers: list[Caller], requests: Sequence[Message], scope: str = "points:write") -> Requests:
+    told = [list(headers(partner(caller.program_id, scope))) for caller in callers]
     return Requests(f"/rewards.ledger.v1.PointsService/{rpc}", "gateway", _encoded(requests), told)
 
 

@@ -26,7 +26,7 @@ from fulfillment_svc.redemptions.assembly import Outside, assemble
 from fulfillment_svc.redemptions.mail import Mailer
 from fulfillment_svc.redemptions.servicer import RedemptionsServicer
 from fulfillment_svc.tables import keys, programs
-from fulfillment_svc.webhooks import store as events
+from fulfillment_svc.webhooks import ingest_store as events
 from fulfillment_svc.webhooks.sealer import Sealer
 from fulfillment_svc.webhooks.servicer import EventsServicer, WebhooksServicer
 from fulfillment_svc.webhooks.ssrf import Guard

@@ -122,7 +122,7 @@ lot_uses = Table(
     Column("transaction_id", Uuid, primary_key=True, comment="a transaction or a hold"),
     Column(
         "position",
-        SmallInteger,
+        BigInteger,
         primary_key=True,
         autoincrement=False,
         comment="order of drawing; below 0 for what was given back",

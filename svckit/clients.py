@@ -36,7 +36,7 @@ def open_channel(address: str, peer: str, tls_dir: Path) -> grpc.aio.Channel:
         ("grpc.ssl_target_name_override", peer.replace("_", "-")),
         ("grpc.service_config", _RETRY),
         ("grpc.keepalive_time_ms", 30_000),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 3_000),  # what a handshake may take, not a pause
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1_000),
     )

@@ -27,6 +27,8 @@ _SESSION: Final = (
     "-c timezone=UTC -c lock_timeout=3s -c statement_timeout=5s -c idle_in_transaction_session_timeout=10s"
     " -c synchronous_commit=on"
 )
+# A server that has gone silent is given up after ten seconds, not after the hours that TCP would wait.
+_LINK: Final = {"connect_timeout": 2, "keepalives_idle": 5, "keepalives_interval": 2, "tcp_user_timeout": 10_000}
 
 
 class Database:
@@ -41,7 +43,7 @@ class Database:
             pool_timeout=1.5,
             # An INSERT that did nothing on a conflict tells so by its row count.
             execution_options={"preserve_rowcount": True},
-            connect_args={"options": _SESSION, "connect_timeout": 2},
+            connect_args={"options": _SESSION, **_LINK},
         )
 
     async def transact(self, work: Callable[[Tx], Awaitable[Result]]) -> Result:

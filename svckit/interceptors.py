@@ -4,8 +4,8 @@ import asyncio
 import http
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Mapping
+from functools import cache
 from operator import methodcaller
 from typing import Any, Final, TypeAlias
 
@@ -25,7 +25,7 @@ DEFAULT_TIMEOUT_S: Final = 5.0
 MAX_IN_FLIGHT: Final = 2_000
 # A map has no order of its own, and a replay must be the first answer byte for byte in every process.
 _serialize: Final = methodcaller("SerializeToString", deterministic=True)
-
+_durations: Final = cache(telemetry.rpc_duration_s.labels)
 log = logging.getLogger(__name__)
 
 
@@ -53,58 +53,57 @@ class Chain(grpc.aio.ServerInterceptor):
     def _wrap(self, method: Method, handler: Handler) -> Handler:
         behaviour: Any = handler.unary_unary
 
-        async def answer(request: Message, context: Context) -> Message:
-            metadata = context.invocation_metadata() or ()
-            ours = Call(method, metadata={k: v for k, v in metadata if isinstance(v, str)})
-            with _telemetry(ours):
-                async with _errors(ours, context), self._deadline(ours, context):
-                    ours.principal = admission.principal(context.auth_context(), ours.metadata)
-                    admission.check(method, ours.principal)
-                    admission.confine(ours, request)
-                    admission.validate(request)
-                    keys = [str(v) for k, v in metadata if k == admission.KEY_HEADER]
-                    ours.idempotency_key = admission.key(method, keys)
-                    call.enter(ours)
-                    response: Message = await behaviour(request, context)
-                    return response
-            raise AssertionError("a call without an answer was aborted")
+        attributes = {"rpc.system": "grpc", "rpc.service": method.service, "rpc.method": method.name}
+
+        async def stages(ours: Call, request: Message, context: Context) -> Any:
+            async with asyncio.timeout(self._timeout_s(ours, context)):
+                ours.principal = admission.principal(context.auth_context(), ours.metadata)
+                admission.check(method, ours.principal)
+                admission.confine(ours, request)
+                admission.validate(request)
+                keys = [str(v) for k, v in context.invocation_metadata() or () if k == admission.KEY_HEADER]
+                ours.idempotency_key = admission.key(method, keys)
+                call.enter(ours)
+                return await behaviour(request, context)
+
+        async def answer(request: Message, context: Context) -> Any:
+            started = time.perf_counter()
+            refusal: Refused | None = None
+            response = None
+            ours = Call(method, metadata={k: v for k, v in context.invocation_metadata() or () if isinstance(v, str)})
+            parent = telemetry.propagator.extract(ours.metadata)
+            self._in_flight += 1
+            with telemetry.span(method.path[1:], trace.SpanKind.SERVER, attributes, parent) as span:
+                try:
+                    response = await stages(ours, request, context)
+                except Exception as error:  # noqa: BLE001 - a caller gets a status, whatever it is
+                    refusal = _refusal(ours, error)
+                finally:
+                    self._in_flight -= 1
+                    _observe(ours, span, time.perf_counter() - started)
+                # Before an abort as well: what is sent after it never becomes an HTTP header.
+                if ours.reply_headers:
+                    await context.send_initial_metadata(tuple(ours.reply_headers.items()))
+                if refusal is not None:
+                    await context.abort_with_status(rpc_status.to_status(refusal.status()))
+            return response
 
         return grpc.unary_unary_rpc_method_handler(answer, handler.request_deserializer, _serialize)
 
-    @asynccontextmanager
-    async def _deadline(self, ours: Call, context: Context) -> AsyncIterator[None]:
-        """Refuses what comes over the limit at once, and ends what runs over its time."""
-        if self._in_flight >= MAX_IN_FLIGHT:
+    def _timeout_s(self, ours: Call, context: Context) -> float:
+        """How long the call may run. Refuses what comes over the limit at once."""
+        if self._in_flight > MAX_IN_FLIGHT:
             raise Refused(Reason.UNAVAILABLE, "Too many calls at once.", retry_after_s=1)
         remaining = context.time_remaining()
         timeout_s = min(DEFAULT_TIMEOUT_S, DEFAULT_TIMEOUT_S if remaining is None else remaining)
         ours.deadline_s = asyncio.get_running_loop().time() + timeout_s
-        self._in_flight += 1
-        try:
-            async with asyncio.timeout(timeout_s):
-                yield
-        except TimeoutError:
-            raise Refused(Reason.TIMEOUT, "It took too long; its outcome is unknown.") from None
-        finally:
-            self._in_flight -= 1
-
-
-@contextmanager
-def _telemetry(ours: Call) -> Iterator[None]:
-    """One span, one observation and, where it was refused, one log line a call."""
-    started = time.perf_counter()
-    attributes = {"rpc.system": "grpc", "rpc.service": ours.method.service, "rpc.method": ours.method.name}
-    parent = telemetry.propagator.extract(ours.metadata)
-    with telemetry.span(ours.method.path[1:], trace.SpanKind.SERVER, attributes, parent) as span:
-        try:
-            yield
-        finally:
-            _observe(ours, span, time.perf_counter() - started)
+        return timeout_s
 
 
 def _observe(ours: Call, span: trace.Span, duration_s: float) -> None:
+    """One observation and, where it was refused, one log line a call."""
     method, code = ours.method, ours.code
-    telemetry.rpc_duration_s.labels(method.service, method.name, code.name).observe(duration_s)
+    _durations(method.service, method.name, code.name).observe(duration_s)
     span.set_attribute("rpc.grpc.status_code", code.value[0])
     span.set_attribute("rewards.program_id", ours.principal.program_id)
     if not ours.reason:
@@ -113,35 +112,22 @@ def _observe(ours: Call, span: trace.Span, duration_s: float) -> None:
     if spec(Reason.Value(ours.reason)).http_status >= http.HTTPStatus.INTERNAL_SERVER_ERROR:
         span.set_status(trace.StatusCode.ERROR)
     telemetry.refusals.labels(method.name, ours.reason).inc()
-    fields = {
-        "rpc": method.path,
-        "code": code.name,
-        "reason": ours.reason,
-        "duration_ms": round(duration_s * 1000, 2),
-        "program_id": ours.principal.program_id,
-        "caller": ours.principal.name,
-    }
-    log.info("refused", extra={"fields": fields})
+    told = {"rpc": method.path, "code": code.name, "reason": ours.reason, "duration_ms": round(duration_s * 1000, 2)}
+    caller = {"program_id": ours.principal.program_id, "caller": ours.principal.name}
+    log.info("refused", extra={"fields": told | caller})
 
 
-@asynccontextmanager
-async def _errors(ours: Call, context: Context) -> AsyncIterator[None]:
-    """Turns a refusal into a status with details, and anything unnamed into a constant INTERNAL."""
-    refusal: Refused | None = None
-    try:
-        yield
-    except Refused as refused:
-        refusal = refused
-    except Exception:
+def _refusal(ours: Call, error: Exception) -> Refused:
+    """What the caller is told: a refusal as it is, and a constant INTERNAL for anything unnamed."""
+    if isinstance(error, TimeoutError):
+        refusal = Refused(Reason.TIMEOUT, "It took too long; its outcome is unknown.")
+    elif isinstance(error, Refused):
+        refusal = error
+    else:
         refusal = internal()
-        log.exception("failed", extra={"fields": {"rpc": ours.method.path}})
+        log.error("failed", exc_info=error, extra={"fields": {"rpc": ours.method.path}})
         telemetry.record_failure(ours.method.path[1:], {"rpc.method": ours.method.name})
-    if refusal is not None:
-        ours.code, ours.reason = refusal.code, Reason.Name(refusal.reason)
-        if refusal.retry_after_s is not None:
-            ours.reply_headers["retry-after"] = str(refusal.retry_after_s)
-    # Before an abort as well: what is sent after it never becomes an HTTP header.
-    if ours.reply_headers:
-        await context.send_initial_metadata(tuple(ours.reply_headers.items()))
-    if refusal is not None:
-        await context.abort_with_status(rpc_status.to_status(refusal.status()))
+    ours.code, ours.reason = refusal.code, Reason.Name(refusal.reason)
+    if refusal.retry_after_s is not None:
+        ours.reply_headers["retry-after"] = str(refusal.retry_after_s)
+    return refusal

@@ -4,13 +4,12 @@ fulfillment_svc at least once, in the order of each program (design decision 13)
 import json
 import logging
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
 from rewards.fulfillment.v1.webhooks_pb2 import Event, PublishEventsRequest
-from sqlalchemy import Column, DateTime, MetaData, Table, Text, Uuid, cast, delete, func, insert, select, text, update
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Column, DateTime, MetaData, Table, Text, Uuid, insert, text
 
 from svckit.clients import invoke
 from svckit.clock import new_id
@@ -20,9 +19,28 @@ from svckit.errors import Reason, Refused
 if TYPE_CHECKING:
     from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceAsyncStub
 
-BATCH: Final = 200
+BATCH: Final = 500
 log = logging.getLogger(__name__)
-LEASE: Final = text("now() + interval '10 seconds'")
+
+# One step in the index a program that has events, however many those are, and however many were handed over.
+_NEXT: Final = text("""
+WITH RECURSIVE waiting AS ((SELECT program_id, created_at FROM outbox ORDER BY 1, 2 LIMIT 1) UNION ALL
+    SELECT more.* FROM waiting w CROSS JOIN LATERAL (
+        SELECT program_id, created_at FROM outbox o WHERE o.program_id > w.program_id ORDER BY 1, 2 LIMIT 1) more)
+SELECT program_id FROM waiting WHERE program_id NOT IN (
+    SELECT program_id FROM outbox_leases WHERE until > now() AND holder <> :holder) ORDER BY created_at LIMIT 1""")
+_LEASE: Final = text("""
+INSERT INTO outbox_leases AS l VALUES (:program_id, :holder, now() + interval '10 seconds') ON CONFLICT (program_id)
+DO UPDATE SET holder = excluded.holder, until = excluded.until WHERE l.until <= now() OR l.holder = excluded.holder""")
+# Leased to nobody, so that not even this relay asks for them.
+_LATER: Final = text("""
+UPDATE outbox_leases SET holder = :nobody, until = now() + interval '1 minute' WHERE program_id = :program_id""")
+_OLDEST: Final = text("""
+SELECT program_id, event_id::text, type, member_id, created_at, data AS data_json FROM outbox
+WHERE program_id = :program_id ORDER BY created_at, event_id LIMIT :limit""")
+_SENT: Final = text("""
+DELETE FROM outbox o USING unnest(CAST(:instants AS timestamptz[]), CAST(:events AS uuid[])) w (created_at, event_id)
+WHERE o.program_id = :program_id AND o.created_at = w.created_at AND o.event_id = w.event_id""")
 
 
 class Draft(NamedTuple):
@@ -43,14 +61,14 @@ class Outbox:
             "outbox",
             metadata,
             Column("program_id", Text, primary_key=True),
+            Column("created_at", DateTime(timezone=True), primary_key=True),
             Column("event_id", Uuid, primary_key=True),
             Column("type", Text, nullable=False),
             Column("member_id", Text, nullable=False),
-            Column("created_at", DateTime(timezone=True), nullable=False),
             Column("data", Text, nullable=False),
         )
         # One relay a program at a time keeps the order of its events.
-        self._leases = Table(
+        Table(
             "outbox_leases",
             metadata,
             Column("program_id", Text, primary_key=True),
@@ -66,43 +84,27 @@ class Outbox:
             await tx.execute(insert(self._events), rows)
 
     async def relay(self, db: Database, events: "EventsServiceAsyncStub") -> int:
-        """Hands over the oldest events of one program; how many there were. A crash after the hand-over sends them
-        again: the receiver knows an event by its id. Where the receiver refuses a program, for example because it does
-        not know it yet, that program's events wait a minute and the others' go first."""
-        batch = await db.transact(self._claim)
-        if batch:
+        """Hands over the oldest events of one program; how many. A crash after it sends them again: the receiver
+        knows an event by its id. What it refuses, of a program it does not know yet, waits a minute."""
+        if batch := await db.transact(self._claim):
+            program_id = batch[0].program_id
             try:
                 await invoke(events.PublishEvents, PublishEventsRequest(events=batch))
             except Refused as refusal:
                 if refusal.reason in (Reason.UNAVAILABLE, Reason.TIMEOUT):
                     raise
-                log.warning("events refused", extra={"fields": {"program": batch[0].program_id}})
-                # Leased to nobody, so that not even this relay asks for them.
-                later = {"holder": new_id(), "until": text("now() + interval '1 minute'")}
-                mine = update(self._leases).where(self._leases.c.program_id == batch[0].program_id)
-                await db.transact(lambda tx: tx.execute(mine.values(later)))
+                log.warning("events refused", extra={"fields": {"program": program_id}})
+                await db.transact(lambda tx: tx.execute(_LATER, {"program_id": program_id, "nobody": new_id()}))
                 return len(batch)
-            kept = self._events.c
-            sent = kept.event_id.in_([UUID(event.event_id) for event in batch])
-            done = delete(self._events).where(kept.program_id == batch[0].program_id, sent)
-            await db.transact(lambda tx: tx.execute(done))
+            instants, ids = zip(*((one.created_at.ToDatetime(UTC), UUID(one.event_id)) for one in batch), strict=True)
+            sent = {"program_id": program_id, "instants": list(instants), "events": list(ids)}
+            await db.transact(lambda tx: tx.execute(_SENT, sent))
         return len(batch)
 
     async def _claim(self, tx: Tx) -> list[Event]:
-        events, leases = self._events.c, self._leases.c
-        held = select(leases.program_id).where(leases.until > func.now(), leases.holder != self._holder)
-        oldest = select(events.program_id).where(events.program_id.not_in(held)).order_by(events.created_at).limit(1)
-        program_id = await tx.scalar(oldest)
-        if program_id is None:
+        program_id = await tx.scalar(_NEXT, {"holder": self._holder})
+        lease = {"program_id": program_id, "holder": self._holder}
+        if program_id is None or (await tx.execute(_LEASE, lease)).rowcount == 0:
             return []
-        lease = {"program_id": program_id, "holder": self._holder, "until": LEASE}
-        free = (leases.until <= func.now()) | (leases.holder == self._holder)
-        claim = upsert(self._leases).values(lease)
-        claim = claim.on_conflict_do_update(index_elements=["program_id"], set_=lease, where=free)
-        if (await tx.execute(claim)).rowcount == 0:
-            return []
-        # The columns as the message names them.
-        named = (cast(events.event_id, Text).label("event_id"), events.data.label("data_json"))
-        batch = select(events.program_id, events.type, events.member_id, events.created_at, *named)
-        batch = batch.where(events.program_id == program_id).order_by(events.created_at, events.event_id).limit(BATCH)
-        return [Event(**row) for row in (await tx.execute(batch)).mappings()]
+        oldest = await tx.execute(_OLDEST, {"program_id": program_id, "limit": BATCH})
+        return [Event(**row) for row in oldest.mappings()]

@@ -1,5 +1,6 @@
 """A service's own copy of the programs' settings, pushed by identity_svc, so that no call has to ask."""
 
+import asyncio
 import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -48,6 +49,7 @@ class Programs:
             Column("settings", LargeBinary, nullable=False, comment="rewards.identity.v1.Program"),
         )
         self._read: dict[str, tuple[float, Program]] = {}
+        self._reading: dict[str, asyncio.Task[Program]] = {}
 
     async def get(self, tx: Tx, program_id: str) -> Program:
         """The program's settings. Raises NOT_FOUND if it is unknown here."""
@@ -64,6 +66,13 @@ class Programs:
         """As `get`, on a connection of its own where the cache is too old."""
         if (known := self._known(program_id)) is not None:
             return known
+        # One read for all who wait: else every call under way asks at once, each second.
+        if (reading := self._reading.get(program_id)) is None:
+            reading = self._reading[program_id] = asyncio.create_task(self._fresh(db, program_id))
+            reading.add_done_callback(lambda _: self._reading.pop(program_id))
+        return await asyncio.shield(reading)
+
+    async def _fresh(self, db: Database, program_id: str) -> Program:
         async with db.read() as tx:
             return await self.get(tx, program_id)
 

@@ -98,6 +98,9 @@ async def serve(
     config: Config, served: Sequence[Served], workers: Sequence[Worker] = (), declared: dict[str, Method] | None = None
 ) -> None:
     """Serves until SIGTERM or SIGINT, then drains: no new calls, running ones get DRAIN_S seconds."""
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     server, healthy, _ = build(config, served, declared)
     await server.start()
     await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
@@ -105,9 +108,6 @@ async def serve(
     gc.collect()
     gc.freeze()
     log.info("serving", extra={"fields": {"listen": config.listen}})
-    stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     tasks = [asyncio.create_task(worker.run(), name=worker.name) for worker in workers]
     await stopping.wait()
     await healthy.enter_graceful_shutdown()

@@ -8,13 +8,13 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, attach, detach
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -64,13 +64,18 @@ def _export_spans(service: str, environment: str) -> None:
     _failures = failing.get_tracer("rewards-mesh")
 
 
+@contextmanager
 def span(
     name: str, kind: trace.SpanKind, attributes: Mapping[str, str], context: Context | None = None
-) -> AbstractContextManager[trace.Span]:
+) -> Iterator[trace.Span]:
     """A span around a block. An exception's text stays out of it, as it may hold personal data (G51)."""
-    return _tracer.start_as_current_span(
-        name, context, kind, attributes, record_exception=False, set_status_on_exception=False
-    )
+    made = _tracer.start_span(name, context, kind, attributes)
+    token = attach(trace.set_span_in_context(made))
+    try:
+        yield made
+    finally:
+        detach(token)
+        made.end()
 
 
 def record_failure(name: str, attributes: Mapping[str, str]) -> None:

@@ -25,7 +25,7 @@ from fulfillment_svc.redemptions.mail import Mailer
 from fulfillment_svc.tables import keys, programs
 from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
 from fulfillment_svc.tests.world import REWARD, Funds, Tenant, World
-from fulfillment_svc.webhooks import store as events
+from fulfillment_svc.webhooks import ingest_store as events
 from svckit.clock import system_clock
 from svckit.db import Database
 from svckit.errors import Reason, Refused, from_status

@@ -8,7 +8,7 @@ from rewards.fulfillment.v1 import webhooks_pb2 as pb
 from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceServicer, WebhooksServiceServicer
 
 from fulfillment_svc.tables import programs
-from fulfillment_svc.webhooks import store, wire
+from fulfillment_svc.webhooks import ingest_store, store, wire
 from fulfillment_svc.webhooks.rules import Endpoint
 from fulfillment_svc.webhooks.sealer import Sealer, new_secret
 from fulfillment_svc.webhooks.ssrf import Guard, Target
@@ -76,7 +76,7 @@ class EventsServicer(EventsServiceServicer):
 
     async def PublishEvents(self, request: pb.PublishEventsRequest, context: Any) -> pb.PublishEventsResponse:
         """Takes events in, each once; idempotent."""
-        await self._db.transact(lambda tx: store.ingest(tx, request.events))
+        await self._db.transact(lambda tx: ingest_store.ingest(tx, request.events))
         self._wake()
         return pb.PublishEventsResponse()
 

@@ -1,20 +1,16 @@
 """All SQL of events, endpoints and deliveries."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import groupby
 from typing import Any, Final
 from uuid import UUID
 
-from rewards.fulfillment.v1 import webhooks_pb2 as pb
 from sqlalchemy import CTE, ColumnElement, Row, func, insert, select, true, update
-from sqlalchemy.dialects.postgresql import insert as upsert
 
 from fulfillment_svc.tables import programs
-from fulfillment_svc.webhooks import rules, wire
 from fulfillment_svc.webhooks.rules import Endpoint, Status, Verdict
-from fulfillment_svc.webhooks.tables import event_sequences, events, webhook_deliveries, webhook_endpoints
+from fulfillment_svc.webhooks.tables import events, webhook_deliveries, webhook_endpoints
 from svckit.clock import Clock
 from svckit.db import Tx
 from svckit.programs import Program
@@ -26,101 +22,6 @@ _CHUNK: Final = 500
 
 _deliveries: Final = webhook_deliveries.c
 _endpoints: Final = webhook_endpoints.c
-
-
-async def ingest(tx: Tx, new: Sequence[pb.Event]) -> int:
-    """Takes events in, each once by its id, and queues their deliveries; how many were new.
-
-    Each gets the next number of its member's sequence, in the order given. The counters stay locked until
-    the transaction ends, so a sequence has no gap and its order is that of the commits. Raises
-    INVALID_REQUEST if an event's data is no JSON object, NOT_FOUND for a program that is unknown here.
-    """
-    by_program = sorted(new, key=lambda event: event.program_id)
-    total = 0
-    for program_id, group in groupby(by_program, key=lambda event: event.program_id):
-        program = await programs.get(tx, program_id)
-        total += await _ingest(tx, program, [wire.event(event, live=not program.sandbox) for event in group])
-    return total
-
-
-async def _ingest(tx: Tx, program: Program, new: Sequence[rules.Event]) -> int:
-    last = await _lock_sequences(tx, program.program_id, {event.member_id for event in new})
-    # Asked under the locks: a twin of an event waits for them too, as it is of the same member.
-    seen = await _known(tx, program.program_id, [event.event_id for event in new])
-    rows: list[dict[str, Any]] = []
-    for event in new:
-        if event.event_id not in seen:
-            seen.add(event.event_id)
-            last[event.member_id] += 1
-            rows.append(_event_row(event, last[event.member_id]))
-    if rows:
-        await tx.execute(insert(events), rows)
-        await _count(tx, program.program_id, last)
-        await _queue(tx, program.program_id, rows)
-    return len(rows)
-
-
-def _event_row(event: rules.Event, sequence: int) -> dict[str, Any]:
-    return {
-        "program_id": event.program_id,
-        "event_id": event.event_id,
-        "type": event.type,
-        "member_id": event.member_id,
-        "sequence": sequence,
-        "created_at": event.created_at,
-        "payload": rules.payload(event, sequence),
-    }
-
-
-async def _lock_sequences(tx: Tx, program_id: str, member_ids: Iterable[str]) -> dict[str, int]:
-    """Locks the members' counters in the order of their ids, so that two batches cannot deadlock."""
-    counters, ordered = event_sequences.c, sorted(member_ids)
-    blank = [{"program_id": program_id, "member_id": member_id, "last": 0} for member_id in ordered]
-    await tx.execute(upsert(event_sequences).values(blank).on_conflict_do_nothing())
-    locked = (
-        select(counters.member_id, counters.last)
-        .where(counters.program_id == program_id, counters.member_id.in_(ordered))
-        # The order of bytes, as sorted() above has it, whatever the database's collation is.
-        .order_by(counters.member_id.collate("C"))
-        .with_for_update()
-    )
-    return {row.member_id: row.last for row in await tx.execute(locked)}
-
-
-async def _known(tx: Tx, program_id: str, event_ids: Sequence[UUID]) -> set[UUID]:
-    present = select(events.c.event_id).where(events.c.program_id == program_id, events.c.event_id.in_(event_ids))
-    return set(await tx.scalars(present))
-
-
-async def _count(tx: Tx, program_id: str, last: dict[str, int]) -> None:
-    counted = upsert(event_sequences).values(
-        [{"program_id": program_id, "member_id": member_id, "last": number} for member_id, number in last.items()]
-    )
-    key, set_ = event_sequences.primary_key, {"last": counted.excluded.last}
-    await tx.execute(counted.on_conflict_do_update(constraint=key, set_=set_))
-
-
-async def _queue(tx: Tx, program_id: str, rows: Sequence[dict[str, Any]]) -> None:
-    active = select(_endpoints.endpoint_id, _endpoints.event_types)
-    endpoints = (await tx.execute(active.where(_endpoints.program_id == program_id, _endpoints.active))).all()
-    queued = [
-        {
-            "program_id": program_id,
-            "endpoint_id": endpoint.endpoint_id,
-            "event_id": row["event_id"],
-            "status": Status.PENDING,
-            "attempts": 0,
-            "last_http_status": 0,
-            # Due at once, on whatever clock.
-            "due_at": row["created_at"],
-            "fencing_token": 0,
-        }
-        for row in rows
-        for endpoint in endpoints
-        if rules.subscribed(endpoint.event_types, row["type"])
-    ]
-    if queued:
-        await tx.execute(insert(webhook_deliveries), queued)
 
 
 async def create_endpoint(tx: Tx, endpoint: Endpoint) -> None:

@@ -25,10 +25,9 @@ class AdjustmentsServicer(Rpcs, AdjustmentsServiceServicer):
     async def CreateAdjustment(self, request: pb.CreateAdjustmentRequest, context: Any) -> pb.CreateAdjustmentResponse:
         """Posts a correction, or keeps it for a second credential."""
         program, now = await self.program()
-        sent = wire.adjustment(request, program, now, call.current().principal.name)
-        member_key(program, sent.member_id, sent.asset)
 
         async def work(tx: Tx) -> pb.CreateAdjustmentResponse:
+            sent = wire.adjustment(request, program, now, call.current().principal.name)
             counting = await journal.counting(tx, program.program_id, sent.member_id, lock=True)
             asked = replace(sent, member_id=counting.member_id)
             if asked.needs_a_second:

@@ -8,7 +8,7 @@ from rewards.ledger.v1 import adjustments_pb2 as pb
 
 from ledger_svc.adjustments.rules import Adjustment
 from ledger_svc.journal.expiry import expires_at
-from ledger_svc.journal.wire import future_expiry, instant, timestamp
+from ledger_svc.journal.wire import future_expiry, instant, member_key, timestamp
 from svckit import paging
 from svckit.clock import new_id
 from svckit.errors import invalid
@@ -29,7 +29,7 @@ def adjustment(request: pb.CreateAdjustmentRequest, program: Program, now: datet
         program_id=program.program_id,
         adjustment_id=new_id(),
         member_id=request.member_id,
-        asset=request.asset or program.asset,
+        asset=member_key(program, request.member_id, request.asset).asset,
         points=request.points,
         reason_code=request.reason_code,
         ticket=request.ticket,

@@ -23,22 +23,27 @@ class Limits(NamedTuple):
     queue_max: int = 4_000
 
 
+# A call takes so many turns of the loop from its arrival to its place in the queue.
+QUIET_TURNS: Final = 10
 DEFAULTS: Final = Limits()
 
 
 class Coalescer(Generic[Item, Result]):
     """Runs items in batches, in the order of their arrival. `run` gives a result or an exception for each.
 
-    A batch that fails as a whole is halved until the item at fault stands alone: only its caller sees it.
+    A batch that fails as a whole is halved until the item at fault stands alone: only its caller sees it. A batch runs
+    in one of the `slots`, which lanes may share: who waits for one gathers more meanwhile, and they go in turn.
     """
 
     def __init__(
         self,
         run: Callable[[Sequence[Item]], Awaitable[Sequence[Result | BaseException]]],
         limits: Limits = DEFAULTS,
+        slots: asyncio.Semaphore | None = None,
     ) -> None:
         self._run = run
         self._limits = limits
+        self._slots = slots or asyncio.Semaphore(limits.in_flight_max)
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._running: set[asyncio.Task[None] | None] = set()
 
@@ -68,8 +73,10 @@ class Coalescer(Generic[Item, Result]):
             self._running.discard(asyncio.current_task())
 
     async def _drain_all(self) -> None:
-        while batch := self._next():
-            results = await self._halving([item for item, _ in batch])
+        while self._waiting:
+            async with self._slots:
+                batch = await self._next()
+                results = await self._halving([item for item, _ in batch]) if batch else []
             for (_, future), result in zip(batch, results, strict=True):
                 if future.done():
                     continue
@@ -78,13 +85,22 @@ class Coalescer(Generic[Item, Result]):
                 else:
                     future.set_result(result)
 
-    def _next(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+    async def _next(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        await self._gather()
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
         while self._waiting and len(batch) < self._limits.batch_max:
             item, future = self._waiting.popleft()
             if not future.done():
                 batch.append((item, future))
         return batch
+
+    async def _gather(self) -> None:
+        """Lets in the calls that have arrived and are on their way here. It waits for nothing that is still to come."""
+        seen, quiet = 0, 0
+        while quiet < QUIET_TURNS and len(self._waiting) < self._limits.batch_max:
+            quiet = quiet + 1 if len(self._waiting) == seen else 0
+            seen = len(self._waiting)
+            await asyncio.sleep(0)
 
     async def _halving(self, items: Sequence[Item]) -> Sequence[Result | BaseException]:
         try:

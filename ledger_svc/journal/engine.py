@@ -4,22 +4,23 @@ Load, decide, write, commit is one transaction a batch. An item's refusal is a r
 not disturb its neighbours; the same key twice in a batch is a replay (G60).
 """
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
 from google.protobuf.message import Message
-from psycopg.errors import UniqueViolation
-from sqlalchemy.exc import DBAPIError
 
 from ledger_svc.journal import load_store, save_store
 from ledger_svc.journal.book import Book, Posted, Posting
 from ledger_svc.journal.coalescer import DEFAULTS, Coalescer, Limits
-from ledger_svc.journal.values import LotsMissing, MembersMerged
+from ledger_svc.journal.driver_store import connection_of, is_duplicate
+from ledger_svc.journal.load_store import AccountsMissing
+from ledger_svc.journal.values import Key, LotsMissing, MembersMerged
 from svckit import idempotency
 from svckit.db import Database, Tx
-from svckit.errors import Reason, Refused
+from svckit.errors import Refused
 from svckit.idempotency import Claim, Outcome, State
 
 Response = TypeVar("Response", bound=Message)
@@ -67,6 +68,8 @@ class Journal:
         self._db = db
         self._limits = limits
         self._lanes: dict[str, Coalescer[Item, Result]] = {}
+        # More than a program may have, so that one whose accounts are locked for long does not keep the others out.
+        self._slots = asyncio.Semaphore(limits.in_flight_max + 1)
 
     async def post(self, program_id: str, item: Item, response: type[Response]) -> Response:
         """The posting's answer, given once it is durable, or its first answer again.
@@ -76,7 +79,8 @@ class Journal:
         """
         lane = self._lanes.get(program_id)
         if lane is None:
-            lane = self._lanes[program_id] = Coalescer(lambda items: self.run(program_id, items), self._limits)
+            run = partial(self.run, program_id)
+            lane = self._lanes[program_id] = Coalescer(run, self._limits, self._slots)
         result = await lane.submit(item)
         if isinstance(result, Outcome):
             if item.claim is None:
@@ -97,43 +101,50 @@ class Journal:
             return none.results
 
     async def post_in(self, tx: Tx, program_id: str, posting: Posting) -> Posted:
-        """Posts in the caller's transaction, which holds no account's lock yet. Raises the posting's refusal, and
-        CONFLICT if its members are merged meanwhile."""
-        loader = load_store.Loader(await load_store.connection_of(tx), program_id, load_store.ALL_LOTS)
-        try:
-            book = await loader.load([posting.wants()], [])
-        except MembersMerged:
-            raise Refused(Reason.CONFLICT, "The member is being merged; try again.") from None
+        """Posts in the caller's transaction, which holds no account's lock yet. Raises the posting's refusal."""
+        connection, wants, aliases = await connection_of(tx), [posting.wants()], dict[str, str]()
+        while True:
+            book = Book(program_id, aliases=aliases)
+            try:
+                await load_store.load(connection, book, wants, set(), load_store.ALL_LOTS)
+                break
+            except AccountsMissing as missing:
+                await load_store.create(connection, program_id, missing.keys)
+            except MembersMerged as merged:
+                aliases = merged.aliases
         posted = posting.decide(book)
-        await save_store.save(await load_store.connection_of(tx), book)
+        await save_store.save(connection, book)
         return posted
 
     async def run(
         self, program_id: str, items: Sequence[Item], mode: Mode = Mode.CONTINUE
     ) -> Sequence[Result | BaseException]:
         """Posts items of one program in one transaction, each with its own outcome. Raises if all of them fail."""
-        lots_max, twins = load_store.LOTS_MAX, TWINS_MAX
+        lots_max, twins, aliases = load_store.LOTS_MAX, TWINS_MAX, dict[str, str]()
         while True:
             try:
-                return await self._db.transact(partial(_post, program_id, items, lots_max, mode))
-            except MembersMerged:
-                continue
+                return await self._db.transact(partial(_post, program_id, aliases, items, lots_max, mode))
             except LotsMissing:
                 lots_max = load_store.ALL_LOTS
-            except DBAPIError as error:
+            except MembersMerged as merged:
+                aliases = merged.aliases
+            except AccountsMissing as missing:
+                await self._db.transact(partial(_create, program_id, missing.keys))
+            except Exception as error:
                 # A twin of a key or an event, posted by another process, was first: now it is seen.
-                if not isinstance(error.orig, UniqueViolation) or not twins:
+                if not is_duplicate(error) or not twins:
                     raise
                 twins -= 1
 
 
 async def _post(
-    program_id: str, items: Sequence[Item], lots_max: int, mode: Mode, tx: Tx
+    program_id: str, aliases: dict[str, str], items: Sequence[Item], lots_max: int, mode: Mode, tx: Tx
 ) -> Sequence[Result | BaseException]:
-    connection = await load_store.connection_of(tx)
+    connection = await connection_of(tx)
     wants = [item.posting.wants() for item in items]
     keys = {(item.claim.operation, item.claim.key) for item in items if item.claim is not None}
-    book = await load_store.Loader(connection, program_id, lots_max).load(wants, keys)
+    book = Book(program_id, aliases=aliases)
+    await load_store.load(connection, book, wants, keys, lots_max)
     results: list[Result | BaseException] = []
     for item in items:
         stopped = mode is Mode.STOP_ON_ERROR and bool(results) and _failed(results[-1], items[len(results) - 1])
@@ -143,6 +154,10 @@ async def _post(
         raise _AllOrNoneError(failed)
     await save_store.save(connection, book)
     return results
+
+
+async def _create(program_id: str, keys: Collection[Key], tx: Tx) -> None:
+    await load_store.create(await connection_of(tx), program_id, keys)
 
 
 def _failed(result: Result | BaseException, item: Item) -> bool:

@@ -63,6 +63,8 @@ class Capture:
         book.end(hold, HoldState.CAPTURED, self.at)
         if account.has_lots:
             book.tell("points.redeemed", account, entry, amount)
+            # What was not captured may have run out meanwhile.
+            account.sweep(self.at)
         return Posted.of(book.forward(account, self.at), entry, amount)
 
 

@@ -8,7 +8,9 @@ from rewards.ledger.v1.journal_pb2_grpc import JournalServiceServicer
 
 from ledger_svc.earning.store import rules_in_force
 from ledger_svc.journal import batches, replies, wire
+from ledger_svc.journal.book import Posting
 from ledger_svc.journal.holdings import Capture, PlaceHold, Void
+from ledger_svc.journal.postings import or_refusal
 from ledger_svc.journal.requests import Asked
 from ledger_svc.parts import Rpcs
 from svckit import call
@@ -21,8 +23,12 @@ class JournalServicer(Rpcs, JournalServiceServicer):
         """Sets value aside."""
         program, now = await self.program(request.program_id)
         expires_at = wire.instant(request.expires_at, "expiresAt") if request.HasField("expires_at") else None
-        hold = PlaceHold(wire.account_key(program, request.account), now, request.amount, expires_at)
-        return await self.post(request, program, Asked("PlaceHold", hold, pb.PlaceHoldResponse, replies.held))
+
+        def placed() -> Posting:
+            return PlaceHold(wire.account_key(program, request.account), now, request.amount, expires_at)
+
+        asked = Asked("PlaceHold", or_refusal(placed), pb.PlaceHoldResponse, replies.held)
+        return await self.post(request, program, asked)
 
     async def CaptureHold(self, request: pb.CaptureHoldRequest, context: Any) -> pb.CaptureHoldResponse:
         """Posts all or part of a hold; the posted transaction has the hold's id."""

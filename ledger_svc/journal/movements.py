@@ -36,15 +36,15 @@ class MovementsServicer(Rpcs, MovementsServiceServicer):
     async def CreateTransfer(self, request: pb.CreateTransferRequest, context: Any) -> pb.CreateTransferResponse:
         """Moves points from one member to another; each lot keeps its expiry."""
         program, now = await self.program()
-        most = program.policy.transfer_max_points
-        if not most:
-            raise Refused(Reason.PERMISSION_DENIED, "Members of this program cannot transfer points.")
-        source = wire.member_key(program, request.from_member_id, request.asset)
-        target = wire.member_key(program, request.to_member_id, request.asset)
-        if source == target:
-            raise invalid(toMemberId="is the same member")
 
         def within_limit() -> Posting:
+            most = program.policy.transfer_max_points
+            if not most:
+                raise Refused(Reason.PERMISSION_DENIED, "Members of this program cannot transfer points.")
+            source = wire.member_key(program, request.from_member_id, request.asset)
+            target = wire.member_key(program, request.to_member_id, request.asset)
+            if source == target:
+                raise invalid(toMemberId="is the same member")
             if request.points > most:
                 raise Refused(Reason.AMOUNT_OUT_OF_RANGE, f"One transfer moves at most {most} points.")
             return Transfer(source, target, now, request.points, request.reason)
@@ -56,9 +56,13 @@ class MovementsServicer(Rpcs, MovementsServiceServicer):
     async def CreateHold(self, request: pb.CreateHoldRequest, context: Any) -> pb.CreateHoldResponse:
         """Sets a member's points aside."""
         program, now = await self.program()
-        until = wire.future_expiry(request.expires_at, program.zone, now, "expiresAt")
-        hold = PlaceHold(wire.member_key(program, request.member_id, request.asset), now, request.points, until)
-        return await self.post(request, program, Asked("CreateHold", hold, pb.CreateHoldResponse, replies.held_points))
+
+        def held() -> Posting:
+            until = wire.future_expiry(request.expires_at, program.zone, now, "expiresAt")
+            return PlaceHold(wire.member_key(program, request.member_id, request.asset), now, request.points, until)
+
+        asked = Asked("CreateHold", or_refusal(held), pb.CreateHoldResponse, replies.held_points)
+        return await self.post(request, program, asked)
 
     async def CapturePointsHold(
         self, request: pb.CapturePointsHoldRequest, context: Any

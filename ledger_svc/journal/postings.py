@@ -139,6 +139,8 @@ class Adjust:
         else:
             entry = account.debit(draft, -self.amount)
         book.tell("points.adjusted", account, entry, abs(self.amount))
+        # What was added may have run out while it waited for its approval.
+        account.sweep(self.at)
         return Posted.of(account, entry, self.amount)
 
 
@@ -164,7 +166,7 @@ class Expire:
 
 @dataclass(frozen=True, slots=True)
 class Refuse:
-    """A call that is refused before it reaches an account, and remembered all the same (G58)."""
+    """A call that is refused before it reaches an account, but after its key was looked up (G58)."""
 
     refusal: Refused
 
@@ -178,10 +180,8 @@ class Refuse:
 
 
 def or_refusal(make: Callable[[], Posting]) -> Posting:
-    """The posting, or a Refuse of what `make` refused for good. Raises what does not bind a key."""
+    """The posting, or a Refuse of what `make` refused: a retry gets its first answer, whatever has changed since."""
     try:
         return make()
     except Refused as refusal:
-        if not refusal.binds:
-            raise
         return Refuse(refusal)

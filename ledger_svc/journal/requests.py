@@ -1,6 +1,7 @@
 """What partners' requests ask for: each becomes a posting and the way its outcome is told.
 
-Single calls and the items of a batch go through here, so both do the same under the same key.
+Single calls and the items of a batch go through here, so both do the same under the same key. What depends on the
+time or on the program's settings is refused after the key was looked up, not here.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,19 +35,22 @@ class Asked(NamedTuple, Generic[Response]):
 
 def credit(request: pb.CreateCreditRequest, program: Program, now: datetime) -> Asked[pb.CreateCreditResponse]:
     """Points outright; they run out as the request says, else by the program's policy."""
-    key = wire.member_key(program, request.member_id, request.asset)
-    until = wire.future_expiry(request.expires_at, program.zone, now, "expiresAt") or expires_at(program, now)
-    category = Category(request.category or Category.BONUS)
-    posting = Credit(key, now, request.points, category, expires_at=until, reason=request.reason)
-    return Asked("CreateCredit", posting, pb.CreateCreditResponse, replies.credited)
+
+    def credited() -> Posting:
+        key = wire.member_key(program, request.member_id, request.asset)
+        until = wire.future_expiry(request.expires_at, program.zone, now, "expiresAt") or expires_at(program, now)
+        category = Category(request.category or Category.BONUS)
+        return Credit(key, now, request.points, category, expires_at=until, reason=request.reason)
+
+    return Asked("CreateCredit", or_refusal(credited), pb.CreateCreditResponse, replies.credited)
 
 
 def redeem(request: pb.RedeemPointsRequest, program: Program, now: datetime) -> Asked[pb.RedeemPointsResponse]:
-    """A redemption. Raises INVALID_REQUEST for an amount or currency that cannot be."""
-    key = wire.member_key(program, request.member_id, request.asset)
-    amount = request.amount if request.HasField("amount") else None
+    """A redemption."""
 
     def worth_it() -> Posting:
+        key = wire.member_key(program, request.member_id, request.asset)
+        amount = request.amount if request.HasField("amount") else None
         rules.check_worth(program, request.points, amount, request.currency)
         return Redeem(key, now, request.points, request.reason)
 
@@ -64,11 +68,11 @@ def event(
     request: pb.InsertTransactionDataRequest, program: Program, now: datetime, in_force: Sequence[Rule]
 ) -> Asked[pb.InsertTransactionDataResponse]:
     """An event, with what the rules in force give for it."""
-    key = wire.member_key(program, request.member_id, request.asset)
-    amount = events.amount(program, request)
     given: list[Award] = []
 
     def earned() -> Posting:
+        key = wire.member_key(program, request.member_id, request.asset)
+        amount = events.amount(program, request)
         given.extend(awards(in_force, request.type, amount))
         kept = events.event(program, request, now, sum(award.points for award in given))
         return Earn(key, now, kept, expires_at(program, now))

@@ -1,17 +1,18 @@
 """Writing a batch: one round trip of array statements, whatever its size."""
 
 from collections.abc import Iterable, Sequence
+from operator import attrgetter, itemgetter
 from typing import Any, Final, LiteralString
 from uuid import UUID
 
 from psycopg import AsyncConnection
 
 from ledger_svc.journal.account import Account
+from ledger_svc.journal.arrays_store import typed
 from ledger_svc.journal.book import Book, Told
+from ledger_svc.journal.driver_store import Row
 from ledger_svc.journal.values import Use
 from svckit.clock import new_id
-
-Row = tuple[Any, ...]
 
 SAVE_ACCOUNTS: Final = """
 UPDATE accounts a SET posted = w.posted, held = w.held, version = w.version, last_at = w.last_at
@@ -24,17 +25,17 @@ INSERT INTO entries (program_id, account_id, transaction_id, kind, category, amo
 SELECT %b, * FROM unnest(%b::bigint[], %b::uuid[], %b::smallint[], %b::smallint[], %b::bigint[], %b::bigint[],
     %b::bigint[], %b::timestamptz[], %b::timestamptz[], %b::uuid[], %b::text[])"""
 SAVE_NEW_LOTS: Final = """
-INSERT INTO lots (program_id, account_id, lot_id, earned_at, expires_at, original, remaining, received_at, open)
+INSERT INTO lots (program_id, account_id, lot_id, earned_at, expires_at, original, remaining, lapsed, received_at, open)
 SELECT %b, w.*, w.remaining > 0
-FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::bigint[],
-    %b::timestamptz[]) AS w (account_id, lot_id, earned_at, expires_at, original, remaining, received_at)"""
+FROM unnest(%b::bigint[], %b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::bigint[], %b::bigint[], %b::bigint[],
+    %b::timestamptz[]) AS w (account_id, lot_id, earned_at, expires_at, original, remaining, lapsed, received_at)"""
 SAVE_LOTS: Final = """
 UPDATE lots l SET remaining = w.remaining, lapsed = w.lapsed, open = w.remaining > 0
 FROM unnest(%b::bigint[], %b::uuid[], %b::bigint[], %b::bigint[]) AS w (account_id, lot_id, remaining, lapsed)
 WHERE l.program_id = %b AND l.account_id = w.account_id AND l.lot_id = w.lot_id"""
 SAVE_USES: Final = """
 INSERT INTO lot_uses (program_id, transaction_id, position, lot_id, amount)
-SELECT %b, * FROM unnest(%b::uuid[], %b::smallint[], %b::uuid[], %b::bigint[])"""
+SELECT %b, * FROM unnest(%b::uuid[], %b::bigint[], %b::uuid[], %b::bigint[])"""
 SAVE_REVERSALS: Final = """
 INSERT INTO reversals (program_id, transaction_id, amount, reversed)
 SELECT %b, w.transaction_id, w.amount, w.reversed
@@ -62,8 +63,9 @@ async def save(connection: AsyncConnection[Any], book: Book) -> None:
     """Writes what the batch made true, in one round trip. Raises what the database refuses, as a whole."""
     program_id, touched = book.program_id, [a for a in book.accounts.values() if a.changes.any]
     entries = [(a.account_id, *entry) for a in touched for entry in a.changes.entries]
-    lots = [(a.account_id, lot) for a in touched for lot in a.changes.lots.values() if lot not in a.changes.new_lots]
     new_lots = [(a.account_id, lot) for a in touched for lot in a.changes.new_lots]
+    born_now = {lot.lot_id for _, lot in new_lots}
+    lots = [(a.account_id, lot) for a in touched for lot in a.changes.lots.values() if lot.lot_id not in born_now]
     uses = [row for transaction_id, used in _all_uses(book, touched).items() for row in _rows(transaction_id, used)]
     holds = {hold.hold_id: hold for hold in (*book.new_holds, *book.ended_holds)}.values()
     reversed_ = {original.entry.transaction_id: original for original, _ in book.reversals}.values()
@@ -71,7 +73,9 @@ async def save(connection: AsyncConnection[Any], book: Book) -> None:
     states = [(a.account_id, a.posted, a.held, a.version, a.last_at) for a in touched]
     writer.write(SAVE_ACCOUNTS, states, program_id, last=True)
     writer.write(SAVE_ENTRIES, entries, program_id)
-    born = [(i, x.lot_id, x.earned_at, x.expires_at, x.original, x.remaining, x.received_at) for i, x in new_lots]
+    born = [
+        (i, x.lot_id, x.earned_at, x.expires_at, x.original, x.remaining, x.lapsed, x.received_at) for i, x in new_lots
+    ]
     writer.write(SAVE_NEW_LOTS, born, program_id)
     writer.write(SAVE_LOTS, [(i, lot.lot_id, lot.remaining, lot.lapsed) for i, lot in lots], program_id, last=True)
     writer.write(SAVE_USES, uses, program_id)
@@ -80,8 +84,9 @@ async def save(connection: AsyncConnection[Any], book: Book) -> None:
     of = {key: account.account_id for key, account in book.accounts.items()}
     placed = [(h.hold_id, of[h.key], h.amount, h.state, h.placed_at, h.expires_at, h.ended_at) for h in holds]
     writer.write(SAVE_HOLDS, placed, program_id)
-    writer.write(SAVE_EVENTS, book.new_events, program_id)
-    kept = [(*name, o.fingerprint, o.state, o.body) for name, o in book.new_keys.items()]
+    # In one order, because who brings the same event or key under other accounts' locks waits here.
+    writer.write(SAVE_EVENTS, sorted(book.new_events, key=attrgetter("event_id")), program_id)
+    kept = [(*name, o.fingerprint, o.state, o.body) for name, o in sorted(book.new_keys.items(), key=itemgetter(0))]
     writer.write(SAVE_KEYS, kept, program_id)
     writer.write(SAVE_OUTBOX, [_told(told) for told in book.told], program_id)
     await writer.send(connection)
@@ -102,7 +107,7 @@ class Writer:
         if rows:
             columns = [list(column) for column in zip(*rows, strict=True)]
             self._parts.append(statement)
-            self._parameters += (*columns, program_id) if last else (program_id, *columns)
+            self._parameters += typed(statement, (*columns, program_id) if last else (program_id, *columns))
 
     async def send(self, connection: AsyncConnection[Any]) -> None:
         """Sends what there is."""

@@ -58,7 +58,9 @@ class ClawBack:
         original = book.original(self.transaction_id)
         amount = rules.reversal_amount(original.entry, original.reversed, self.amount, Kind.EARN)
         account = book.account(original.key, self.at)
-        taken = min(amount, account.unlapsed(self.transaction_id, original.entry.amount) + original.moved)
+        # Never below none: what was taken back may have come from other lots, and its own have lapsed since.
+        left = account.unlapsed(self.transaction_id, original.entry.amount) + original.moved
+        taken = max(0, min(amount, left))
         if self.write_off:
             counting = book.accounts[book.counting(original.key)]
             taken = min(taken, max(0, counting.posted - counting.held))

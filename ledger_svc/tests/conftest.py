@@ -1,6 +1,6 @@
 """The ledger behind its real server, for the tests of its RPCs."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +26,7 @@ from rewards.ledger.v1 import (
 from ledger_svc.__main__ import served
 from ledger_svc.journal.engine import Journal
 from ledger_svc.journal.sweeps import Sweeper
+from ledger_svc.tests.instances import Twins, instance, prepare
 from svckit.call import Kind, Principal
 from svckit.clients import _refusal
 from svckit.clock import new_id, system_clock
@@ -146,3 +147,12 @@ async def running(url: str, authority: Any) -> AsyncIterator[Ledger]:
 async def ledger(fresh_url: Any, authority: Any) -> AsyncIterator[Ledger]:
     async with running(await fresh_url("ledger_svc"), authority) as made:
         yield made
+
+
+@pytest.fixture
+async def twins(fresh_url: Callable[[str], Awaitable[str]], authority: Any) -> AsyncIterator[Twins]:
+    """Two processes on one database, with the members m_1 and m_2."""
+    url = await fresh_url("ledger_svc")
+    async with instance(url, authority) as one, instance(url, authority) as other:
+        await prepare(one.address, authority, ("m_1", "m_2"))
+        yield Twins(url, one, other)

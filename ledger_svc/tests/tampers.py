@@ -69,6 +69,7 @@ TAMPERS = (
     Tamper("points are in open lots", "DELETE FROM lots WHERE lot_id = :lot", A),
     Tamper("a lot lacks exactly", "UPDATE lots SET remaining = remaining - 1 WHERE lot_id = :lot", L),
     Tamper("a lot lacks exactly", "UPDATE lot_uses SET amount = 71 WHERE transaction_id = :active", L),
+    Tamper("what ran out", "UPDATE lots SET lapsed = lapsed + 1 WHERE lot_id = :lot", L),
     Tamper("a debit draws", "UPDATE lot_uses SET amount = amount + 1 WHERE transaction_id = :spent", T),
     Tamper("a debit draws", "DELETE FROM lot_uses WHERE transaction_id = :active", T),
     Tamper("a debit draws", "INSERT INTO lot_uses SELECT program_id, lot_id, 9, lot_id, 1 FROM lots LIMIT 1", T),

@@ -8,7 +8,7 @@ import grpc
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from rewards.ledger.v1 import adjustments_pb2 as pb
-from rewards.ledger.v1 import outcomes_pb2, points_pb2
+from rewards.ledger.v1 import movements_pb2, outcomes_pb2, points_pb2
 
 from ledger_svc.tests.conftest import PROGRAM, SCOPES, Ledger
 from ledger_svc.verify.report import faults, findings
@@ -145,3 +145,15 @@ async def test_an_outcome_is_found_by_its_key(ledger: Ledger) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await outcome("GetBalance", "r-1")
     assert _refusal(caught.value).reason == Reason.INVALID_REQUEST
+
+
+async def test_an_answer_counts_nothing_that_has_run_out_meanwhile(ledger: Ledger) -> None:  # G3, G5
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    await ledger.credit("m_1", 50, expires_at=until)
+    held = await ledger.move(movements_pb2.CreateHoldRequest(member_id="m_1", points=40))
+    asked = await ledger.move(of(60, expires_at=until))
+    await ledger.program(clock_offset_s=7_200)
+    assert (await ledger.move(movements_pb2.CapturePointsHoldRequest(hold_id=held.hold_id, points=10))).balance == 0
+    assert (await ledger.move(approval(asked), by="cred_b")).balance == 0
+    assert (await ledger.balance("m_1")).balance == 0
+    assert not faults(await findings(ledger.database_url))

@@ -15,11 +15,13 @@ class Runner:
 
     def __init__(self, poison: int | None = None) -> None:
         self.batches: list[list[int]] = []
+        self.begun = asyncio.Semaphore(0)
         self.gate = asyncio.Event()
         self.gate.set()
         self._poison = poison
 
     async def run(self, items: Sequence[int]) -> Sequence[int | BaseException]:
+        self.begun.release()
         await self.gate.wait()
         if self._poison in items:
             raise ValueError("a batch with the poisoned item")
@@ -55,8 +57,7 @@ async def test_a_full_queue_refuses_at_once() -> None:
     lane = Coalescer(runner.run, Limits(queue_max=5))
     runner.gate.clear()
     running = [asyncio.create_task(lane.submit(number)) for number in range(DEFAULTS.in_flight_max)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await runner.begun.acquire()
     waiting = [asyncio.create_task(lane.submit(number)) for number in range(5)]
     await asyncio.sleep(0)
     with pytest.raises(Refused) as caught:
@@ -71,8 +72,7 @@ async def test_who_left_before_the_batch_is_not_posted() -> None:
     lane = Coalescer(runner.run)
     runner.gate.clear()
     running = [asyncio.create_task(lane.submit(number)) for number in range(DEFAULTS.in_flight_max)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await runner.begun.acquire()
     left = asyncio.create_task(lane.submit(99))
     await asyncio.sleep(0)
     left.cancel()
@@ -80,3 +80,20 @@ async def test_who_left_before_the_batch_is_not_posted() -> None:
     runner.gate.set()
     await asyncio.gather(*running)
     assert 99 not in itertools.chain(*runner.batches)
+
+
+async def test_lanes_take_turns_in_their_slots() -> None:
+    runner = Runner()
+    slots = asyncio.Semaphore(2)
+    lanes = [Coalescer(runner.run, slots=slots) for _ in range(3)]
+    runner.gate.clear()
+    tasks = [asyncio.create_task(lane.submit(number)) for number, lane in enumerate(lanes)]
+    await runner.begun.acquire()
+    await runner.begun.acquire()
+    more = [asyncio.create_task(lane.submit(number)) for number, lane in enumerate(lanes, start=3)]
+    await asyncio.sleep(0)
+    assert runner.begun.locked()
+    runner.gate.set()
+    assert await asyncio.gather(*tasks, *more) == [number * 10 for number in range(6)]
+    # The third waited, and so has what came for it meanwhile in its first batch.
+    assert sorted(map(sorted, runner.batches)) == [[0], [1], [2, 5], [3], [4]]

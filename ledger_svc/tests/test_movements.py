@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from rewards.identity.v1.programs_pb2 import Policy
-from rewards.ledger.v1 import journal_pb2, movements_pb2, points_pb2
+from rewards.ledger.v1 import adjustments_pb2, journal_pb2, movements_pb2, points_pb2
 
 from ledger_svc.journal.values import Key, Owner
 from ledger_svc.statements import store
@@ -190,3 +190,42 @@ async def test_a_batch_that_two_processes_post_at_once_has_one_outcome(ledger: L
             posted = await asyncio.gather(*(one.batches.PostBatch(request, metadata=sent) for one in (ledger, other)))
             assert [answer.results[0].refusal.reason for answer in posted] == ["TRANSACTION_NOT_FOUND"] * 2
             assert sorted(answer.results[0].replayed for answer in posted) == [False, True]
+
+
+async def test_a_late_retry_gets_its_first_answer_whatever_has_changed(ledger: Ledger) -> None:  # G58
+    await ledger.program(transfer_max_points=100, adjust_alone_max_points=100)
+    await ledger.member("m_2")
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    credit = points_pb2.CreateCreditRequest(member_id="m_1", points=50, expires_at=until)
+    first = await ledger.call("CreateCredit", credit, "k-1")
+    requests = [
+        movements_pb2.CreateHoldRequest(member_id="m_1", points=5, expires_at=until),
+        movements_pb2.CreateTransferRequest(from_member_id="m_1", to_member_id="m_2", points=5),
+        adjustments_pb2.CreateAdjustmentRequest(member_id="m_1", points=5, reason_code="X", expires_at=until),
+    ]
+    answers = [await ledger.move(request, key="k-1") for request in requests]
+    await ledger.program(clock_offset_s=7_200)
+    assert await ledger.call("CreateCredit", credit, "k-1") == first
+    assert [await ledger.move(request, key="k-1") for request in requests] == answers
+    refused = ["INVALID_REQUEST", "PERMISSION_DENIED", "INVALID_REQUEST"]
+    assert [await ledger.cannot_move(request, key="k-2") for request in requests] == refused
+    item = journal_pb2.PostBatchItem(idempotency_key="k-1", credit=credit)
+    fresh = journal_pb2.PostBatchItem(idempotency_key="k-3", credit=credit)
+    sent = headers(partner(PROGRAM, *SCOPES))
+    batch = await ledger.batches.PostBatch(journal_pb2.PostBatchRequest(items=[item, fresh]), metadata=sent)
+    assert (batch.results[0].replayed, batch.results[0].credit) == (True, first)
+    assert batch.results[1].refusal.reason == "INVALID_REQUEST"
+
+
+async def test_a_clawback_never_gives_points(ledger: Ledger) -> None:
+    until = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+    earned = await ledger.credit("m_1", 89, expires_at=until)
+    await ledger.credit("m_1", 60)
+    held = await ledger.move(movements_pb2.CreateHoldRequest(member_id="m_1", points=61))
+    # 28 of its own lot, where the hold has frozen the rest, and 29 of the other; then the rest lapses.
+    await ledger.move(movements_pb2.ReverseTransactionRequest(transaction_id=earned.transaction_id, amount=57))
+    await ledger.move(movements_pb2.VoidPointsHoldRequest(hold_id=held.hold_id))
+    await ledger.program(clock_offset_s=7_200)
+    taken = await ledger.move(movements_pb2.ReverseTransactionRequest(transaction_id=earned.transaction_id))
+    assert (taken.points_reversed, taken.balance) == (0, 31)
+    assert not faults(await findings(ledger.database_url))

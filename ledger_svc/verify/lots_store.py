@@ -51,6 +51,18 @@ WHERE coalesce(l.original::numeric - l.remaining, 0) NOT BETWEEN coalesce(d.leas
     ),
     Check(
         "L5",
+        "what ran out of a lot is what its expiries took",
+        "lots",
+        """
+SELECT program_id, account_id, lot_id, l.lapsed, coalesce(x.taken, 0) AS taken FROM lots l LEFT JOIN (
+    SELECT u.program_id, u.lot_id, sum(u.amount) AS taken
+    FROM lot_uses u JOIN entries e USING (program_id, transaction_id)
+    WHERE e.kind = %(expire)s GROUP BY u.program_id, u.lot_id) x USING (program_id, lot_id)
+WHERE l.lapsed <> coalesce(x.taken, 0)""",
+        LOT + "{lapsed} are said to have run out, its expiries took {taken}",
+    ),
+    Check(
+        "L5",
         "a debit draws what it takes, a reversal gives back what it returns",
         "lot_uses",
         # Where an earning was taken back, there may have been a debt: a clawback draws what is still there, what

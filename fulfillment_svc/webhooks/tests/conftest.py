@@ -18,7 +18,7 @@ from rewards.identity.v1 import programs_pb2
 from sqlalchemy import select
 
 from fulfillment_svc.tables import programs
-from fulfillment_svc.webhooks import store
+from fulfillment_svc.webhooks import ingest_store, store
 from fulfillment_svc.webhooks.rules import Endpoint
 from fulfillment_svc.webhooks.sealer import Sealer, new_secret
 from fulfillment_svc.webhooks.tables import webhook_deliveries, webhook_endpoints
@@ -171,7 +171,7 @@ def event(member_id: str = "m_1", event_type: str = "points.earned", **changes: 
 
 
 async def ingest(db: Database, *new: pb.Event) -> int:
-    return await db.transact(lambda tx: store.ingest(tx, new))
+    return await db.transact(lambda tx: ingest_store.ingest(tx, new))
 
 
 @dataclass(frozen=True)

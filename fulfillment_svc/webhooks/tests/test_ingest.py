@@ -10,7 +10,7 @@ from rewards.fulfillment.v1 import webhooks_pb2 as pb
 from sqlalchemy import delete, select, update
 from sqlalchemy.exc import ProgrammingError
 
-from fulfillment_svc.webhooks import store
+from fulfillment_svc.webhooks import ingest_store
 from fulfillment_svc.webhooks.sealer import Sealer
 from fulfillment_svc.webhooks.tables import events, webhook_endpoints
 from fulfillment_svc.webhooks.tests.conftest import (
@@ -52,7 +52,7 @@ async def _race(db: Database, batches: list[list[pb.Event]]) -> list[int]:
     async def taken_in(batch: list[pb.Event]) -> int:
         async def work(tx: Tx) -> int:
             runs.append(batch)
-            return await store.ingest(tx, batch)
+            return await ingest_store.ingest(tx, batch)
 
         return await db.transact(work)
 
@@ -138,7 +138,7 @@ async def test_an_unknown_program_is_refused(db: Database) -> None:
 
 async def test_a_callers_transaction_that_fails_takes_nothing_in_and_leaves_no_gap(db: Database) -> None:
     async def work(tx: Tx) -> None:
-        await store.ingest(tx, [event()])
+        await ingest_store.ingest(tx, [event()])
         raise Refused(Reason.CONFLICT, "something else went wrong")
 
     with pytest.raises(Refused):
@@ -172,7 +172,7 @@ async def test_members_are_locked_in_the_order_of_their_ids(db: Database, *, kno
     holding, may_end = asyncio.Event(), asyncio.Event()
 
     async def hold(tx: Tx) -> None:
-        await store.ingest(tx, [event("m_a")])
+        await ingest_store.ingest(tx, [event("m_a")])
         holding.set()
         await may_end.wait()
 
@@ -190,7 +190,7 @@ async def test_numbers_follow_the_order_of_commits(db: Database) -> None:
     first_in, first_may_end = asyncio.Event(), asyncio.Event()
 
     async def slow(tx: Tx) -> None:
-        await store.ingest(tx, [event()])
+        await ingest_store.ingest(tx, [event()])
         first_in.set()
         await first_may_end.wait()
 
