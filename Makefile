@@ -48,6 +48,9 @@ test: setup ## Run every test
 
 check: lint types proto-check test ## What CI runs
 
+torture: setup ## Run the long properties and fault sweeps of the ledger in full
+	@REWARDS_TORTURE=1 $(BIN)/pytest ledger_svc
+
 demo: setup ## Start a throwaway mesh and show the main job as a partner sees it
 	@$(BIN)/python -m devmesh demo
 
@@ -60,4 +63,4 @@ bench: setup ## Print the benchmark as ratios and write .bench/latest.json
 clean: ## Remove the environment, the generated code and the mesh's state
 	rm -rf .venv protos/gen .mesh .bench
 
-.PHONY: help setup protos proto-freeze fmt lint types proto-check test check demo up bench clean
+.PHONY: help setup protos proto-freeze fmt lint types proto-check test check torture demo up bench clean

@@ -35,7 +35,7 @@ BREAKAGES: Final = (
     Breakage(
         "no row lock on the balance",
         "ledger_svc/journal/load_store.py",
-        " FOR NO KEY UPDATE",
+        " FOR NO KEY UPDATE OF a",
         "",
         "test_a_balance_is_decided_under_its_row_lock",
         "assert 0 == 1",
@@ -76,10 +76,10 @@ BREAKAGES: Final = (
     Breakage(
         "locks in the order of the request",
         "ledger_svc/journal/load_store.py",
-        "        await self._lock(sorted(ids),",
-        "        for key in [key for want in wants for key in want.accounts]: await self._connection.execute("
+        "    columns = (*_columns(",
+        "    for key in [key for want in wants for key in want.accounts]: await connection.execute("
         "'SELECT 1 FROM accounts WHERE program_id = %s AND owner = %s FOR UPDATE', (key.program_id, key.owner))\n"
-        "        await self._lock(sorted(ids),",
+        "    columns = (*_columns(",
         "test_accounts_are_locked_in_one_order_whatever_the_request",
         "assert 1 == 0",
     ),
