@@ -8,11 +8,16 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from identity_svc import tables
+from identity_svc.members import tables as member_tables
 from identity_svc.members.schema import Definition, Schema, Type
 from svckit.db import Tx
 from svckit.errors import Reason, Refused
 
-_definitions, _values, _programs = tables.attribute_definitions.c, tables.member_attributes.c, tables.programs.c
+_definitions, _values, _programs = (
+    member_tables.attribute_definitions.c,
+    member_tables.member_attributes.c,
+    tables.programs.c,
+)
 
 
 class Indexed(NamedTuple):
@@ -40,7 +45,7 @@ async def _schema(tx: Tx, program_id: str, *, exclusive: bool) -> Schema:
     policy = await tx.scalar(query.with_for_update(key_share=not exclusive, read=not exclusive))
     if policy is None:
         raise Refused(Reason.NOT_FOUND, "There is no such program.")
-    columns = [column for column in tables.attribute_definitions.c if column.name != "program_id"]
+    columns = [column for column in member_tables.attribute_definitions.c if column.name != "program_id"]
     rows = await tx.execute(select(*columns).where(_definitions.program_id == program_id).order_by(_definitions.name))
     found = [Definition(row.name, Type(row.type), row.required, row.unique, row.personal_data) for row in rows]
     return Schema({one.name: one for one in found}, closed=Policy.FromString(policy).refuse_unknown_attributes)
@@ -48,7 +53,7 @@ async def _schema(tx: Tx, program_id: str, *, exclusive: bool) -> Schema:
 
 async def replace_definitions(tx: Tx, program_id: str, definitions: Iterable[Definition]) -> None:
     """Writes the definitions of a locked schema."""
-    await tx.execute(delete(tables.attribute_definitions).where(_definitions.program_id == program_id))
+    await tx.execute(delete(member_tables.attribute_definitions).where(_definitions.program_id == program_id))
     rows = [
         {
             "program_id": program_id,
@@ -61,7 +66,7 @@ async def replace_definitions(tx: Tx, program_id: str, definitions: Iterable[Def
         for one in definitions
     ]
     if rows:
-        await tx.execute(insert(tables.attribute_definitions).values(rows))
+        await tx.execute(insert(member_tables.attribute_definitions).values(rows))
 
 
 async def set_unique(tx: Tx, program_id: str, name: str, *, unique: bool) -> bool:
@@ -71,7 +76,7 @@ async def set_unique(tx: Tx, program_id: str, name: str, *, unique: bool) -> boo
         shared = select(_values.value_mac).where(*of_name).group_by(_values.value_mac).having(func.count() > 1)
         if await tx.scalar(shared.limit(1)) is not None:
             return False
-    await tx.execute(update(tables.member_attributes).where(*of_name).values(unique=unique))
+    await tx.execute(update(member_tables.member_attributes).where(*of_name).values(unique=unique))
     return True
 
 
@@ -83,7 +88,7 @@ async def index(tx: Tx, program_id: str, member_id: str, values: Sequence[Indexe
     if not values:
         return True
     rows = [{"program_id": program_id, "member_id": member_id, **one._asdict()} for one in sorted(values)]
-    statement = insert(tables.member_attributes).values(rows).on_conflict_do_nothing()
+    statement = insert(member_tables.member_attributes).values(rows).on_conflict_do_nothing()
     return (await tx.execute(statement)).rowcount == len(rows)
 
 
@@ -91,7 +96,7 @@ async def forget(tx: Tx, program_id: str, member_id: str, names: Collection[str]
     """Makes a member no longer findable by attributes."""
     if names:
         await tx.execute(
-            delete(tables.member_attributes).where(
+            delete(member_tables.member_attributes).where(
                 _values.program_id == program_id, _values.member_id == member_id, _values.name.in_(names)
             )
         )

@@ -5,11 +5,12 @@ from datetime import datetime
 from sqlalchemy import insert, select, update
 
 from identity_svc import tables
+from identity_svc.members import tables as member_tables
 from identity_svc.members.store import SealedRelation
 from svckit.clock import new_id
 from svckit.db import Tx
 
-_merges, _relations = tables.merges.c, tables.relations.c
+_merges, _relations = member_tables.merges.c, tables.relations.c
 
 
 async def add(tx: Tx, program_id: str, survivor_id: str, merged_id: str, moved: bytes, at: datetime) -> None:
@@ -22,7 +23,7 @@ async def add(tx: Tx, program_id: str, survivor_id: str, merged_id: str, moved: 
         "moved": moved,
         "merged_at": at,
     }
-    await tx.execute(insert(tables.merges).values(row))
+    await tx.execute(insert(member_tables.merges).values(row))
 
 
 async def moved(tx: Tx, program_id: str, merged_id: str) -> bytes:
@@ -35,7 +36,7 @@ async def moved(tx: Tx, program_id: str, merged_id: str) -> bytes:
 async def undo(tx: Tx, program_id: str, merged_id: str, at: datetime) -> None:
     """Ends the merge that is in force for a merged member."""
     in_force = (_merges.program_id == program_id, _merges.merged_id == merged_id, _merges.undone_at.is_(None))
-    await tx.execute(update(tables.merges).where(*in_force).values(undone_at=at))
+    await tx.execute(update(member_tables.merges).where(*in_force).values(undone_at=at))
 
 
 async def move_relation(tx: Tx, program_id: str, owner_id: str, to_id: str, relation: SealedRelation) -> bool:

@@ -7,18 +7,20 @@ from typing import NamedTuple
 from sqlalchemy import and_, delete, insert, literal, select, update
 
 from identity_svc import tables
+from identity_svc.members import tables as member_tables
 from identity_svc.members.rules import Status
+from identity_svc.signin import tables as signin_tables
 from svckit.db import Tx
 
-_members, _past, _erasures = tables.members.c, tables.past_relations.c, tables.erasures.c
+_members, _past, _erasures = tables.members.c, member_tables.past_relations.c, member_tables.erasures.c
 # All that is kept of a member beside its row, which only says that the id is taken. The key comes last.
 _OF_A_MEMBER = (
     tables.relations,
-    tables.past_relations,
-    tables.member_attributes,
-    tables.passwords,
-    tables.otps,
-    tables.otp_letters,
+    member_tables.past_relations,
+    member_tables.member_attributes,
+    signin_tables.passwords,
+    signin_tables.otps,
+    signin_tables.otp_letters,
     tables.member_keys,
 )
 
@@ -71,7 +73,7 @@ async def erase(tx: Tx, program_id: str, member_ids: Collection[str]) -> None:
 async def certify(tx: Tx, program_id: str, member_ids: Collection[str], certificate: bytes, at: datetime) -> None:
     """Keeps a certificate, under each of the ids that it is about."""
     shared = {"program_id": program_id, "certificate": certificate, "erased_at": at}
-    await tx.execute(insert(tables.erasures).values([{**shared, "member_id": one} for one in member_ids]))
+    await tx.execute(insert(member_tables.erasures).values([{**shared, "member_id": one} for one in member_ids]))
 
 
 async def certificate(tx: Tx, program_id: str, member_id: str) -> bytes | None:

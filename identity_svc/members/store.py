@@ -9,6 +9,7 @@ from sqlalchemy import Select, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from identity_svc import tables
+from identity_svc.members import tables as member_tables
 from identity_svc.members.attribute_store import Indexed
 from identity_svc.members.rules import Status
 from svckit.clock import new_id
@@ -16,7 +17,7 @@ from svckit.db import Tx
 from svckit.errors import Reason, Refused
 
 _members, _keys, _relations = tables.members.c, tables.member_keys.c, tables.relations.c
-_values = tables.member_attributes.c
+_values = member_tables.member_attributes.c
 LEFTOVERS: Final = 100
 
 
@@ -178,7 +179,7 @@ async def unlink(tx: Tx, record: Record, relation: SealedRelation, at: datetime)
         "linked_at": row.created_at,
         "unlinked_at": at,
     }
-    await tx.execute(insert(tables.past_relations).values(past))
+    await tx.execute(insert(member_tables.past_relations).values(past))
     return True
 
 

@@ -9,11 +9,12 @@ from uuid import UUID
 from sqlalchemy import case, delete, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from identity_svc import tables
+from identity_svc.signin import tables
 from identity_svc.signin.rules import GUESSES, SENDS, TRIES_MAX, Allowance, Code
 from svckit.db import Tx
 
-_otps, _spent, _letters, _passwords = tables.otps.c, tables.signin_spent.c, tables.otp_letters.c, tables.passwords.c
+_otps, _letters = tables.otps.c, tables.otp_letters.c
+_spent, _passwords = tables.signin_spent.c, tables.passwords.c
 _HOUR: Final = timedelta(hours=1)
 _DAY: Final = timedelta(days=1)
 # For a lock that no time ends.

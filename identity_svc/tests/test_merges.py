@@ -8,7 +8,7 @@ from rewards.identity.v1 import members_pb2, merges_pb2
 from rewards.identity.v1 import merges_pb2 as pb
 from sqlalchemy import select
 
-from identity_svc import tables
+from identity_svc.members import tables as member_tables
 from identity_svc.tests.running import Running, outcomes, reason, worker
 from identity_svc.tests.test_attributes import EMAIL, by, define, found, ids, make
 from identity_svc.tests.test_members import create, get, link, updating
@@ -72,7 +72,7 @@ async def test_a_merge_works_twice_and_has_a_direction(pair: Running) -> None:
     await pair.member("MergeProfiles", merge("m_2", "m_3"))
     assert (await get(pair, "m_3")).member_id == "m_1"
     async with pair.db.read() as tx:
-        assert len((await tx.execute(select(tables.merges))).all()) == 2
+        assert len((await tx.execute(select(member_tables.merges))).all()) == 2
 
 
 async def test_a_merge_is_undone(pair: Running) -> None:

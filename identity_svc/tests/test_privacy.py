@@ -5,6 +5,7 @@ from rewards.identity.v1 import privacy_pb2 as pb
 from sqlalchemy import func, select
 
 from identity_svc import tables
+from identity_svc.members import tables as member_tables
 from identity_svc.tests.running import Running, outcomes, reason, worker
 from identity_svc.tests.test_attributes import EMAIL, by, define, found, ids
 from identity_svc.tests.test_members import create, get, link, updating
@@ -123,7 +124,12 @@ async def test_of_erasures_merges_and_changes_at_once_nothing_survives_the_erasu
         known.member("EraseMember", erase("m_1")),
     )
     async with known.db.read() as tx:
-        erased = set(await tx.scalars(select(tables.erasures.c.member_id)))
-        for table in (tables.member_keys, tables.relations, tables.member_attributes, tables.past_relations):
+        erased = set(await tx.scalars(select(member_tables.erasures.c.member_id)))
+        for table in (
+            tables.member_keys,
+            tables.relations,
+            member_tables.member_attributes,
+            member_tables.past_relations,
+        ):
             assert not erased & set(await tx.scalars(select(table.c.member_id))), table.name
     assert erased

@@ -5,7 +5,7 @@ import asyncio
 from rewards.identity.v1 import members_pb2 as pb
 from sqlalchemy import select
 
-from identity_svc import tables
+from identity_svc.members import tables as member_tables
 from identity_svc.tests.running import Running, outcomes, reason
 from identity_svc.tests.test_members import create, link
 
@@ -33,7 +33,7 @@ async def test_a_relation_is_ended_and_linked_to_another(identity: Running) -> N
     assert (await values(identity, "m_1"), await values(identity, "m_2")) == (["b"], ["\u00e9"])
     # What was is kept, unreadable without the member's key.
     async with identity.db.read() as tx:
-        (past,) = (await tx.execute(select(tables.past_relations))).all()
+        (past,) = (await tx.execute(select(member_tables.past_relations))).all()
     assert (past.member_id, past.type, past.linked_at <= past.unlinked_at) == ("m_1", "crm", True)
 
 

@@ -13,6 +13,7 @@ from rewards.identity.v1 import signin_pb2 as pb
 from sqlalchemy import select, text
 
 from identity_svc import tables
+from identity_svc.signin import tables as signin_tables
 from identity_svc.tests.running import PROGRAM, WRITER, Running, outcomes, reason, refusal, worker
 from identity_svc.tests.test_canaries import logged  # noqa: F401
 from identity_svc.tests.test_gatekeeper import passed
@@ -191,7 +192,7 @@ async def test_a_password_is_checked(member: Running) -> None:
     assert (await member.member("CheckCredentials", check("another one"))).member_id == "m_1"
     assert await reason(member.member("CheckCredentials", check())) == "CREDENTIALS_INVALID"
     async with member.db.read() as tx:
-        row = (await tx.execute(select(tables.passwords))).one()
+        row = (await tx.execute(select(signin_tables.passwords))).one()
     assert b"argon2" not in row.sealed_hash
 
 

@@ -126,9 +126,11 @@ class Account:
         return original - next((lot.lapsed for lot in self.lots if lot.lot_id == lot_id), 0)
 
     def receive(self, draft: Draft, parts: list[tuple[Use, Lot]]) -> Entry:
-        """Takes in what another account's lots gave, each part with its own expiry (G18). A debt is filled first."""
+        """Takes in what another account's lots gave, each part with its own expiry (G18). A debt is filled first.
+
+        Whether there is room was checked before the other account gave.
+        """
         amount, debt = sum(use.amount for use, _ in parts), self.debt
-        self.check_room(amount)
         entry = self._post(draft, amount)
         for use, lot in parts:
             part = Lot(new_id(), lot.earned_at, lot.expires_at, use.amount, use.amount, received_at=entry.recorded_at)

@@ -192,3 +192,14 @@ async def test_no_point_is_lost_or_doubled_while_members_are_merged_and_apart_ag
         await asyncio.gather(work(ledger), work(other), remarry())
         await merge(ledger, version=20)
         assert await balances(other, "m_1", "m_2") == [(1_000 + earned - spent,) * 2] * 2
+
+
+async def test_a_merge_is_refused_nothing_not_even_more_than_a_balance_may_be(ledger: Ledger) -> None:
+    await ledger.member("m_2")
+    for member_id in ("m_1", "m_2"):
+        await ledger.credit(member_id, 2**53)
+    spent = await ledger.call("RedeemPoints", redeem(10))
+    await merge(ledger)
+    assert (await ledger.balance("m_1")).balance == 2**54 - 10
+    back = await ledger.call("ReversalPoints", points_pb2.ReversalPointsRequest(transaction_id=spent.transaction_id))
+    assert back.balance == 2**54
