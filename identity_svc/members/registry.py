@@ -77,9 +77,9 @@ class Registry:
         return await self.opened(tx, await store.get(tx, program_id, member_id))
 
     async def look_up(self, tx: Tx, program_id: str, member_id: str) -> Opened | None:
-        """As `get`, with None for nobody."""
+        """As `get`, without the relations, and with None for nobody: both ask the database once."""
         try:
-            return await self.get(tx, program_id, member_id)
+            return self._in_box(await store.get(tx, program_id, member_id), [])
         except Refused as refused:
             if refused.reason != Reason.MEMBER_NOT_FOUND:
                 raise

@@ -277,3 +277,26 @@ async def test_what_signs_an_erased_member_in_is_gone(member: Running) -> None:
     await member.member("EraseMember", privacy_pb2.EraseMemberRequest(member_id="m_1"))
     assert await reason(member.member("CheckCredentials", check())) == "CREDENTIALS_INVALID"
     assert await reason(member.member("PasswordlessSignIn", sign_in(code))) == "OTP_INVALID"
+
+
+async def test_what_nobody_needs_is_swept(member: Running) -> None:
+    member.clocks.pass_s(-40 * 24 * 3600)
+    old = await made(member)
+    for n in range(4):
+        await reason(member.member("VerifyOTP", wrong(old, n)))
+    await member.db.transact(
+        lambda tx: tx.execute(text("UPDATE signin_spent SET in_a_row = 100 WHERE kind = 'guesses'"))
+    )
+    member.clocks.pass_s(40 * 24 * 3600)
+    await made(member, generate("m_9"))
+    assert await worker(member.service, "signin.sweep")() == 1
+    assert await worker(member.service, "signin.sweep")() == 0
+    async with member.db.read() as tx:
+        spent = {(row.kind, row.subject) for row in await tx.execute(select(signin_tables.signin_spent))}
+    assert ("guesses", "m_1") in spent
+    assert ("sends", "m_1") not in spent
+    # Locked until the program says otherwise.
+    new = await made(member)
+    assert await reason(member.member("VerifyOTP", verify(new))) == "OTP_LOCKED"
+    await member.member("UpdateProfile", updating("m_1", status="ACTIVE"))
+    assert (await member.member("VerifyOTP", verify(new))).verified

@@ -64,7 +64,10 @@ async def test_guesses_are_bounded_and_a_code_is_used_once(api: Api) -> None:
     answers = await asyncio.gather(*(api.post("VerifyOTP", request) for _ in range(100)))
     evaluated = [answer for answer in answers if answer.code == 2102]
     locked = [answer for answer in answers if answer.code == 2104]
-    assert (len(evaluated), len(locked)) == (5, 95)
+    # What the plan or a busy machine turns away is not looked at either.
+    assert len(evaluated) == 5, answers
+    assert locked
+    assert {answer.code for answer in answers} <= {2102, 2104, 2004, 9002, 9003}
     assert {answer.status for answer in locked} == {429}
     assert all(int(answer.headers["retry-after"]) > 0 for answer in locked)
 
