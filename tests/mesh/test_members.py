@@ -7,6 +7,7 @@ import psycopg
 from devmesh.mesh import Mesh
 from svckit.clock import new_id
 from tests.mesh.conftest import Api
+from tests.mesh.test_kills import COST, ended, order
 
 
 async def test_attributes_are_defined_and_members_found_by_them(api: Api) -> None:
@@ -112,3 +113,14 @@ async def test_an_erased_member_is_gone_and_the_ledger_stays_whole(api: Api, mes
     with psycopg.connect(mesh.dsn("identity")) as connection:
         found = connection.execute("SELECT count(*) FROM member_keys WHERE member_id = %s", (member_id,)).fetchone()
     assert found == (0,)
+
+
+async def test_a_redemption_under_way_ends_for_the_survivor(api: Api) -> None:  # G44
+    survivor, merged = await api.member(), await api.member(points=1_300)
+    orders = [await order(api, merged) for _ in range(2)]
+    assert (await api.post("MergeProfiles", {"survivorId": survivor, "mergedId": merged})).code == 0
+    orders.append(await order(api, merged))
+    assert [await ended(api, one) for one in orders] == ["FULFILLED"] * 3
+    found = await api.balance(survivor)
+    assert (found["balance"], found["held"]) == (1_300 - COST * 3, 0)
+    assert await api.balance(merged) | {"asOf": ""} == found | {"asOf": ""}
