@@ -152,6 +152,7 @@ holds = Table(
     _at("expires_at", nullable=True),
     _at("placed_at"),
     _at("ended_at", nullable=True),
+    Column("partner", Boolean, nullable=False, server_default=text("false"), comment="placed by one, not by a saga"),
     CheckConstraint("state IN (1, 2, 3, 4)", name="holds_state_known"),
     CheckConstraint("(state = 1) = (ended_at IS NULL)", name="holds_end_with_a_state"),
 )

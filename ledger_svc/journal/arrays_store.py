@@ -37,6 +37,10 @@ def _smallints(values: Iterable[int]) -> Iterable[bytes]:
     return [pack(2, value) for value in values]
 
 
+def _booleans(values: Iterable[bool]) -> Iterable[bytes]:
+    return [b"\x00\x00\x00\x01" + bytes([value]) for value in values]
+
+
 def _instants(values: Iterable[datetime | None]) -> Iterable[bytes]:
     return _bigints(None if value is None else (value - _EPOCH) // _MICROSECOND for value in values)
 
@@ -58,6 +62,7 @@ def _uuids(values: Iterable[Any]) -> Iterable[bytes]:
 _TYPES: Final[dict[str, tuple[Callable[[Any], Iterable[bytes]], int, int]]] = {
     "bigint": (_bigints, 20, 1016),
     "smallint": (_smallints, 21, 1005),
+    "boolean": (_booleans, 16, 1000),
     "timestamptz": (_instants, 1184, 1185),
     "text": (_texts, 25, 1009),
     "bytea": (_blobs, 17, 1001),

@@ -27,7 +27,10 @@ class HoldState(IntEnum):
 
 @dataclass(slots=True)
 class Hold:
-    """Value set aside. `uses` is what it froze in which lot; only `state` ever changes."""
+    """Value set aside. `uses` is what it froze in which lot; only `state` ever changes.
+
+    `partner` is true if a partner placed it: a saga's is not theirs to end.
+    """
 
     hold_id: UUID
     key: Key
@@ -35,6 +38,7 @@ class Hold:
     state: HoldState
     placed_at: datetime
     expires_at: datetime | None
+    partner: bool
     uses: list[Use] = field(default_factory=list)
     ended_at: datetime | None = None
 
@@ -202,10 +206,10 @@ class Book:
             raise Refused(Reason.TRANSACTION_NOT_FOUND, "There is no such transaction.")
         return found
 
-    def hold(self, hold_id: UUID) -> Hold:
-        """An active hold. Raises TRANSACTION_NOT_FOUND or HOLD_NOT_ACTIVE."""
+    def hold(self, hold_id: UUID, *, partner: bool) -> Hold:
+        """An active hold. Raises TRANSACTION_NOT_FOUND, to a `partner` also for a saga's, and HOLD_NOT_ACTIVE."""
         found = self.holds.get(hold_id)
-        if found is None:
+        if found is None or (partner and not found.partner):
             raise Refused(Reason.TRANSACTION_NOT_FOUND, "There is no such hold.")
         if found.state is not HoldState.ACTIVE:
             raise Refused(Reason.HOLD_NOT_ACTIVE, "The hold has been captured or voided, or has run out.")

@@ -20,6 +20,7 @@ class PlaceHold:
     at: datetime
     amount: int
     expires_at: datetime | None = None
+    partner: bool = False
 
     def wants(self) -> Wants:
         """The account."""
@@ -30,7 +31,8 @@ class PlaceHold:
         account = book.active(self.key, self.at)
         uses = account.hold(self.at, self.amount)
         placed_at = account.moment(self.at)
-        hold = Hold(new_id(), account.key, self.amount, HoldState.ACTIVE, placed_at, self.expires_at, uses)
+        active = HoldState.ACTIVE
+        hold = Hold(new_id(), account.key, self.amount, active, placed_at, self.expires_at, self.partner, uses)
         book.holds[hold.hold_id] = hold
         book.new_holds.append(hold)
         return Posted(hold.hold_id, self.amount, account.posted)
@@ -43,6 +45,7 @@ class Capture:
     hold_id: UUID
     at: datetime
     amount: int | None = None
+    partner: bool = False
 
     def wants(self) -> Wants:
         """The hold; its account comes with it."""
@@ -50,7 +53,7 @@ class Capture:
 
     def decide(self, book: Book) -> Posted:
         """Captures. Raises TRANSACTION_NOT_FOUND, HOLD_NOT_ACTIVE, REVERSAL_EXCEEDS."""
-        hold = book.hold(self.hold_id)
+        hold = book.hold(self.hold_id, partner=self.partner)
         if hold.due(self.at):
             raise Refused(Reason.HOLD_NOT_ACTIVE, "The hold has run out.")
         amount = hold.amount if self.amount is None else self.amount
@@ -78,6 +81,7 @@ class Void:
     hold_id: UUID
     at: datetime
     timeout: bool = False
+    partner: bool = False
 
     def wants(self) -> Wants:
         """The hold; its account comes with it."""
@@ -85,7 +89,7 @@ class Void:
 
     def decide(self, book: Book) -> Posted:
         """Releases. Raises TRANSACTION_NOT_FOUND, HOLD_NOT_ACTIVE."""
-        hold = book.hold(self.hold_id)
+        hold = book.hold(self.hold_id, partner=self.partner)
         due = hold.due(self.at)
         if due is not self.timeout:
             raise Refused(Reason.HOLD_NOT_ACTIVE, "The hold has run out." if due else "The hold has not run out yet.")

@@ -59,7 +59,9 @@ class MovementsServicer(Rpcs, MovementsServiceServicer):
 
         def held() -> Posting:
             until = wire.future_expiry(request.expires_at, program.zone, now, "expiresAt")
-            return PlaceHold(wire.member_key(program, request.member_id, request.asset), now, request.points, until)
+            return PlaceHold(
+                wire.member_key(program, request.member_id, request.asset), now, request.points, until, partner=True
+            )
 
         asked = Asked("CreateHold", or_refusal(held), pb.CreateHoldResponse, replies.held_points)
         return await self.post(request, program, asked)
@@ -70,14 +72,14 @@ class MovementsServicer(Rpcs, MovementsServiceServicer):
         """Posts a hold or a part of it."""
         program, now = await self.program()
         points = request.points if request.HasField("points") else None
-        capture = Capture(UUID(request.hold_id), now, points)
+        capture = Capture(UUID(request.hold_id), now, points, partner=True)
         asked = Asked("CapturePointsHold", capture, pb.CapturePointsHoldResponse, replies.captured_points)
         return await self.post(request, program, asked)
 
     async def VoidPointsHold(self, request: pb.VoidPointsHoldRequest, context: Any) -> pb.VoidPointsHoldResponse:
         """Ends a hold."""
         program, now = await self.program()
-        void = Void(UUID(request.hold_id), now)
+        void = Void(UUID(request.hold_id), now, partner=True)
         asked = Asked("VoidPointsHold", void, pb.VoidPointsHoldResponse, replies.voided_points)
         return await self.post(request, program, asked)
 

@@ -21,7 +21,7 @@ SELECT a.account_id, a.owner_kind, a.owner, a.asset, h.hold_id
 FROM holds h JOIN accounts a ON a.program_id = h.program_id AND a.account_id = h.account_id
 WHERE h.program_id = %b AND h.hold_id = ANY (%b::uuid[])"""
 HOLDS: Final = """
-SELECT hold_id, account_id, amount, state, placed_at, expires_at FROM holds
+SELECT hold_id, account_id, amount, state, placed_at, expires_at, partner FROM holds
 WHERE program_id = %b AND hold_id = ANY (%b::uuid[])"""
 LOTS: Final = """
 SELECT account_id, lot_id, earned_at, expires_at, original, remaining, lapsed FROM lots
@@ -93,9 +93,9 @@ async def fill(reader: Reader, book: Book, named: Named, accounts: Mapping[int, 
         # The last drawn comes back first, so what is left of a debit is what it drew first.
         left, _ = split(uses.get(transaction_id, []), max(0, -entry.amount - reversed_))
         book.originals[transaction_id] = Original(named.accounts[row[0]], entry, left, reversed_, moved)
-    for hold_id, account_id, amount, state, placed_at, expires_at in await reader.rows("holds"):
+    for hold_id, account_id, amount, state, placed_at, expires_at, partner in await reader.rows("holds"):
         key, frozen = named.accounts[account_id], uses.get(hold_id, [])
-        book.holds[hold_id] = Hold(hold_id, key, amount, HoldState(state), placed_at, expires_at, frozen)
+        book.holds[hold_id] = Hold(hold_id, key, amount, HoldState(state), placed_at, expires_at, partner, frozen)
 
 
 def _entry(row: Row) -> Entry:

@@ -42,9 +42,9 @@ SELECT %b, w.transaction_id, w.amount, w.reversed
 FROM unnest(%b::uuid[], %b::bigint[], %b::bigint[]) AS w (transaction_id, amount, reversed)
 ON CONFLICT (program_id, transaction_id) DO UPDATE SET reversed = excluded.reversed"""
 SAVE_HOLDS: Final = """
-INSERT INTO holds (program_id, hold_id, account_id, amount, state, placed_at, expires_at, ended_at)
+INSERT INTO holds (program_id, hold_id, account_id, amount, state, placed_at, expires_at, ended_at, partner)
 SELECT %b, * FROM unnest(%b::uuid[], %b::bigint[], %b::bigint[], %b::smallint[], %b::timestamptz[], %b::timestamptz[],
-    %b::timestamptz[])
+    %b::timestamptz[], %b::boolean[])
 ON CONFLICT (program_id, hold_id) DO UPDATE SET state = excluded.state, ended_at = excluded.ended_at"""
 SAVE_EVENTS: Final = """
 INSERT INTO events (program_id, event_id, transaction_id, member_id, type, amount_minor, currency, occurred_at,
@@ -82,7 +82,9 @@ async def save(connection: AsyncConnection[Any], book: Book) -> None:
     totals = [(x.entry.transaction_id, abs(x.entry.amount), x.reversed) for x in reversed_]
     writer.write(SAVE_REVERSALS, totals, program_id)
     of = {key: account.account_id for key, account in book.accounts.items()}
-    placed = [(h.hold_id, of[h.key], h.amount, h.state, h.placed_at, h.expires_at, h.ended_at) for h in holds]
+    placed = [
+        (h.hold_id, of[h.key], h.amount, h.state, h.placed_at, h.expires_at, h.ended_at, h.partner) for h in holds
+    ]
     writer.write(SAVE_HOLDS, placed, program_id)
     # In one order, because who brings the same event or key under other accounts' locks waits here.
     writer.write(SAVE_EVENTS, sorted(book.new_events, key=attrgetter("event_id")), program_id)

@@ -1,6 +1,7 @@
 """Posts what time has done: points that ran out, and holds that did (G3, G5). Once each, whoever asks.
 
-Both count from their instant on, posted or not; posting them only writes it down.
+Points are gone from their instant on, posted or not. A hold that is due can no longer be captured or voided, and what
+it set aside is free once its end is posted (decision 0008).
 """
 
 from collections.abc import Callable

@@ -95,17 +95,17 @@ def hold(program_id: str, owner: Owner, amount: int, until: datetime | None, *, 
 def capture(program_id: str, held: str, amount: int | None, *, saga: bool) -> Call:
     if saga:
         request = journal_pb2.CaptureHoldRequest(program_id=program_id, hold_id=held, amount=amount)
-        return Call("CaptureHold", request, lambda o, _: does.capture(o, held, amount))
+        return Call("CaptureHold", request, lambda o, _: does.capture(o, held, amount, partner=False))
     mine = movements_pb2.CapturePointsHoldRequest(hold_id=held, points=amount)
-    return Call("CapturePointsHold", mine, lambda o, _: does.capture(o, held, amount))
+    return Call("CapturePointsHold", mine, lambda o, _: does.capture(o, held, amount, partner=True))
 
 
 def void(program_id: str, held: str, *, saga: bool) -> Call:
     if saga:
         request = journal_pb2.VoidHoldRequest(program_id=program_id, hold_id=held)
-        return Call("VoidHold", request, lambda o, _: does.void(o, held))
+        return Call("VoidHold", request, lambda o, _: does.void(o, held, partner=False))
     mine = movements_pb2.VoidPointsHoldRequest(hold_id=held)
-    return Call("VoidPointsHold", mine, lambda o, _: does.void(o, held))
+    return Call("VoidPointsHold", mine, lambda o, _: does.void(o, held, partner=True))
 
 
 def adjust(owner: Owner, points: int, since: datetime | None, until: tuple[datetime | None, str]) -> Call:

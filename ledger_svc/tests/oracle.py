@@ -164,6 +164,7 @@ class Hold:
     amount: int
     until: datetime | None
     drawn: Drawn
+    partner: bool = False
     active: bool = True
 
     def due(self, at: datetime) -> bool:

@@ -179,24 +179,24 @@ def hold(
     account = oracle.account(owner)
     account.check_enough(oracle.now, amount, "INSUFFICIENT_FUNDS" if owner[0] == FUNDING else "INSUFFICIENT_POINTS")
     assert name, "the ledger refused a hold that it should have placed"
-    oracle.books.holds[name] = Hold(owner, amount, until, account.draw(oracle.now, amount))
+    oracle.books.holds[name] = Hold(owner, amount, until, account.draw(oracle.now, amount), partner)
     account.held += amount
     return {"hold_id": name, "balance": account.balance(oracle.now)}
 
 
-def active(oracle: Oracle, name: str) -> Hold:
-    """A hold that may still be ended by a call (G7)."""
+def active(oracle: Oracle, name: str, *, partner: bool) -> Hold:
+    """A hold that may still be ended by a call (G7); a partner ends only partners'."""
     found = oracle.books.holds.get(name)
-    if found is None:
+    if found is None or (partner and not found.partner):
         raise No("TRANSACTION_NOT_FOUND")
     if not found.active or found.due(oracle.now):
         raise No("HOLD_NOT_ACTIVE")
     return found
 
 
-def capture(oracle: Oracle, held: str, asked: int | None) -> Fields:
+def capture(oracle: Oracle, held: str, asked: int | None, *, partner: bool) -> Fields:
     """Posts a hold or a part of it; the rest goes back."""
-    found = active(oracle, held)
+    found = active(oracle, held, partner=partner)
     amount = found.amount if asked is None else asked
     if amount > found.amount:
         raise No("REVERSAL_EXCEEDS")
@@ -208,9 +208,9 @@ def capture(oracle: Oracle, held: str, asked: int | None) -> Fields:
     return {"transaction_id": held, "balance": oracle.account(found.owner).balance(oracle.now)}
 
 
-def void(oracle: Oracle, held: str) -> Fields:
+def void(oracle: Oracle, held: str, *, partner: bool) -> Fields:
     """Ends a hold and gives everything back."""
-    found = active(oracle, held)
+    found = active(oracle, held, partner=partner)
     expired = end(oracle, found, found.drawn)
     return {"available": oracle.account(found.owner).available(oracle.now), "expired": expired}
 

@@ -229,3 +229,17 @@ async def test_a_clawback_never_gives_points(ledger: Ledger) -> None:
     taken = await ledger.move(movements_pb2.ReverseTransactionRequest(transaction_id=earned.transaction_id))
     assert (taken.points_reversed, taken.balance) == (0, 31)
     assert not faults(await findings(ledger.database_url))
+
+
+async def test_a_sagas_hold_is_not_a_partners_to_end(ledger: Ledger) -> None:
+    await ledger.credit("m_1", 50)
+    place = journal_pb2.PlaceHoldRequest(program_id=PROGRAM, amount=50)
+    place.account.member_id = "m_1"
+    held = await ledger.journal.PlaceHold(place, metadata=(("idempotency-key", "k-1"),))
+    for request in (
+        movements_pb2.CapturePointsHoldRequest(hold_id=held.hold_id),
+        movements_pb2.VoidPointsHoldRequest(hold_id=held.hold_id),
+    ):
+        assert await ledger.cannot_move(request) == "TRANSACTION_NOT_FOUND"
+    capture = journal_pb2.CaptureHoldRequest(program_id=PROGRAM, hold_id=held.hold_id)
+    assert (await ledger.journal.CaptureHold(capture, metadata=(("idempotency-key", "k-1"),))).balance == 0
