@@ -5,9 +5,7 @@ import io
 from typing import Any
 from uuid import uuid4
 
-import jwt
 import pytest
-from google.protobuf.message import Message
 from rewards.identity.v1 import members_pb2, privacy_pb2, programs_pb2
 from rewards.identity.v1 import signin_pb2 as pb
 from sqlalchemy import select, text
@@ -16,7 +14,6 @@ from identity_svc import tables
 from identity_svc.signin import tables as signin_tables
 from identity_svc.tests.running import PROGRAM, WRITER, Running, outcomes, reason, refusal, worker
 from identity_svc.tests.test_canaries import logged  # noqa: F401
-from identity_svc.tests.test_gatekeeper import passed
 from identity_svc.tests.test_members import create, updating
 from identity_svc.tests.test_merges import merge
 from svckit.call import Kind, Principal
@@ -212,54 +209,6 @@ async def test_hashing_does_not_hold_up_others(member: Running) -> None:
     await member.member("GetProfile", members_pb2.GetProfileRequest(member_id="m_1"))
     assert not all(one.done() for one in checks)
     await asyncio.gather(*checks)
-
-
-async def token_of(member: Running, client: Any) -> str:
-    caller = Principal(Kind.PARTNER, client.client_id, "acme", WRITER.scopes)
-    code = await member.member("GenerateOTP", generate(), caller=caller)
-    answer = await member.member("PasswordlessSignIn", sign_in(code), caller=caller)
-    assert (answer.token_type, answer.expires_in, answer.member_id) == ("Bearer", 900, "m_1")
-    token: str = answer.access_token
-    return token
-
-
-PROFILE = "/rewards.identity.v1.MembersService/GetProfile"
-CREATE = "/rewards.identity.v1.MembersService/CreateProfileWithAttributes"
-
-
-async def test_a_members_token_is_the_members_and_ends_with_the_credential(member: Running) -> None:
-    client = await member.client("members:write", "points:write")
-    token = await token_of(member, client)
-    claims = jwt.decode(token, options={"verify_signature": False})
-    assert (claims["sub"], claims["member"], claims["scope"]) == ("m_1", "m_1", "")
-    bearer = {"authorization": f"Bearer {token}"}
-    headers, _ = passed(await member.check(PROFILE, bearer))
-    assert (headers["x-rewards-kind"], headers["x-rewards-member"]) == ("member", "m_1")
-    assert "x-rewards-scopes" not in headers
-    assert (await member.check(CREATE, bearer)).denied_response.status.code == 403
-    member.clocks.pass_s(901)
-    assert (await member.check(PROFILE, bearer)).denied_response.status.code == 401
-    token = await token_of(member, client)
-    member.clocks.pass_s(1)
-    raised = text("UPDATE credentials SET epoch = epoch + 1 WHERE credential_id = :name")
-    await member.db.transact(lambda tx: tx.execute(raised, {"name": client.client_id}))
-    assert (await member.check(PROFILE, {"authorization": f"Bearer {token}"})).denied_response.status.code == 401
-
-
-async def test_a_member_reaches_nobody_elses_data(member: Running) -> None:
-    await member.member("CreateProfileWithAttributes", create("m_2", email="b@example.com"))
-    own = Principal(Kind.MEMBER, "cl", "acme", member_id="m_1")
-    requests: list[tuple[str, Message]] = [
-        ("GetProfile", members_pb2.GetProfileRequest(member_id="m_2")),
-        ("GetSubRelations", members_pb2.GetSubRelationsRequest(member_id="m_2")),
-        ("ExportMember", privacy_pb2.ExportMemberRequest(member_id="m_2")),
-    ]
-    for name, request in requests:
-        assert await reason(member.member(name, request, caller=own)) == "MEMBER_NOT_FOUND"
-        request.member_id = ""  # type: ignore[attr-defined]
-        await member.member(name, request, caller=own)
-    for name, request in (("GenerateOTP", generate()), ("CheckCredentials", check())):
-        assert await reason(member.member(name, request, caller=own)) == "PERMISSION_DENIED"
 
 
 async def test_a_merged_member_signs_in_as_the_survivor(member: Running) -> None:
