@@ -54,7 +54,7 @@ programs: Final = Table(
     Column("asset", Text, nullable=False),
     Column("points_per_unit", BigInteger, nullable=False),
     Column("clock_offset_s", BigInteger, nullable=False),
-    # Serialized rewards.identity.v1.Policy, which only the ledger reads.
+    # Serialized rewards.identity.v1.Policy, which the ledger reads and, for attributes, the room of members.
     Column("policy", LargeBinary, nullable=False, server_default=text("''::bytea")),
     Column("version", BigInteger, nullable=False),
     CheckConstraint("mode IN ('SANDBOX', 'LIVE')", name="programs_mode_known"),

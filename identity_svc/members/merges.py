@@ -8,7 +8,7 @@ from typing import Final
 
 from identity_svc.audit import store as audit
 from identity_svc.audit.actor import Actor
-from identity_svc.members import attribute_store, merge_store, rules, store
+from identity_svc.members import attribute_store, merge_store, privacy_store, rules, store
 from identity_svc.members.registry import Opened, Registry, sealed_attributes
 from identity_svc.members.rules import Attributes, Relation
 from identity_svc.members.store import Record
@@ -40,7 +40,7 @@ class Merges:
             if counting.member_id != survivor_id:
                 raise _conflict("That member was merged into another one.")
             return await self._registry.opened(tx, counting), False
-        _check_settled(survivor, merged)
+        await _check_settled(tx, survivor, merged)
         into, from_ = await self._registry.opened(tx, survivor), await self._registry.opened(tx, merged)
         gained = rules.gained(into.member.attributes, from_.member.attributes)
         await attribute_store.forget(tx, program_id, merged_id, gained.keys())
@@ -67,7 +67,7 @@ class Merges:
         survivor, merged = await _lock(tx, program_id, survivor_id, merged_id)
         if merged.alias_of != survivor_id:
             raise _conflict("That member is not merged.")
-        _check_settled(survivor, merged)
+        await _check_settled(tx, survivor, merged)
         into, from_ = await self._registry.opened(tx, survivor), await self._registry.opened(tx, merged)
         moved = json.loads(from_.box.open(_MERGE, await merge_store.moved(tx, program_id, merged_id)))
         for type_, value in moved["relations"]:
@@ -92,9 +92,11 @@ async def _lock(tx: Tx, program_id: str, survivor_id: str, merged_id: str) -> tu
     return locked[survivor_id], locked[merged_id]
 
 
-def _check_settled(*records: Record) -> None:
+async def _check_settled(tx: Tx, survivor: Record, merged: Record) -> None:
     # What the ledger has not heard of one member yet could come after what it hears of the other, and be about an
-    # older merge of the two.
+    # older merge of the two; and what is below the merged one must have come to it before it moves on.
+    below = await privacy_store.aliases(tx, merged.program_id, merged.member_id)
+    records = (survivor, merged, *await store.itself_or_erased(tx, merged.program_id, below))
     if any(record.synced_version < record.standing_version for record in records):
         raise Refused(Reason.UNAVAILABLE, "The ledger is being told of these members.", retry_after_s=1)
 

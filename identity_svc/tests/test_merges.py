@@ -147,3 +147,14 @@ async def test_of_many_merges_at_once_the_members_are_one_tree(pair: Running) ->
     roots = {(await get(pair, one)).member_id for one in ("m_1", "m_2", "m_3")}
     assert len(roots) == 1
     assert await values(pair, roots.pop()) == ["a", "b"]
+
+
+async def test_a_member_moves_on_only_when_what_is_below_it_has_come(pair: Running) -> None:
+    await make(pair, "m_3")
+    pair.ledger.down = True
+    assert await reason(pair.member("MergeProfiles", merge())) == "UNAVAILABLE"
+    pair.ledger.down = False
+    assert await reason(pair.member("MergeProfiles", merge("m_3", "m_1"))) == "UNAVAILABLE"
+    assert await worker(pair.service, "members.sync")() == 1
+    await pair.member("MergeProfiles", merge("m_3", "m_1"))
+    assert (await get(pair, "m_2")).member_id == "m_3"
