@@ -34,9 +34,10 @@ from ledger_svc.journal.funding import FundingServicer
 from ledger_svc.journal.holds import JournalServicer
 from ledger_svc.journal.movements import MovementsServicer
 from ledger_svc.journal.outcomes import OutcomesServicer
+from ledger_svc.journal.relaying import Relay
 from ledger_svc.journal.sweeps import Sweeper
 from ledger_svc.servicer import PointsServicer
-from ledger_svc.tables import keys, outbox, programs
+from ledger_svc.tables import keys, programs
 from ledger_svc.verify.report import verify
 from svckit import clients, migrate, server, telemetry
 from svckit.clock import system_clock
@@ -113,7 +114,7 @@ async def main() -> None:
     events = EventsServiceStub(clients.channel(config, "fulfillment_svc"))
     journal = Journal(db, limits())
     workers = [
-        Worker("outbox", lambda: outbox.relay(db, events)),
+        Worker("outbox", Relay(db, journal, events).step, interval_s=0.25),
         Worker("sweep", Sweeper(db, journal, system_clock).step, interval_s=5.0),
     ]
     await server.serve(config, served(db, journal, secret("REWARDS_FINGERPRINT_KEY_FILE")), workers)

@@ -5,6 +5,7 @@ not disturb its neighbours; the same key twice in a batch is a replay (G60).
 """
 
 import asyncio
+import time
 from collections.abc import Callable, Collection, Sequence
 from enum import Enum
 from functools import partial
@@ -27,6 +28,7 @@ Response = TypeVar("Response", bound=Message)
 
 # How often a batch may lose a race before it fails, and is halved.
 TWINS_MAX: Final = 3
+MOMENT_S: Final = 0.05
 
 
 class Item(NamedTuple):
@@ -68,8 +70,15 @@ class Journal:
         self._db = db
         self._limits = limits
         self._lanes: dict[str, Coalescer[Item, Result]] = {}
+        self._under_way = 0
+        self._ended_s = 0.0
         # More than a program may have, so that one whose accounts are locked for long does not keep the others out.
         self._slots = asyncio.Semaphore(limits.in_flight_max + 1)
+
+    @property
+    def busy(self) -> bool:
+        """True while postings are under way, and for the moment in which the next batch gathers."""
+        return self._under_way > 0 or time.monotonic() - self._ended_s < MOMENT_S
 
     async def post(self, program_id: str, item: Item, response: type[Response]) -> Response:
         """The posting's answer, given once it is durable, or its first answer again.
@@ -120,6 +129,14 @@ class Journal:
         self, program_id: str, items: Sequence[Item], mode: Mode = Mode.CONTINUE
     ) -> Sequence[Result | BaseException]:
         """Posts items of one program in one transaction, each with its own outcome. Raises if all of them fail."""
+        self._under_way += 1
+        try:
+            return await self._run(program_id, items, mode)
+        finally:
+            self._under_way -= 1
+            self._ended_s = time.monotonic()
+
+    async def _run(self, program_id: str, items: Sequence[Item], mode: Mode) -> Sequence[Result | BaseException]:
         lots_max, twins, aliases = load_store.LOTS_MAX, TWINS_MAX, dict[str, str]()
         while True:
             try:

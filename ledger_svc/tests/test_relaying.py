@@ -1,0 +1,62 @@
+"""Postings go first, and events follow within a bound."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from rewards.fulfillment.v1 import webhooks_pb2
+
+from ledger_svc.journal.engine import Item, Journal
+from ledger_svc.journal.postings import Credit
+from ledger_svc.journal.relaying import Relay
+from ledger_svc.journal.values import Category, Key, Owner
+from ledger_svc.tests.instances import ask, holding, until, waiting
+from svckit.clock import system_clock
+from svckit.db import Database
+
+MEMBER = Key("p", Owner.MEMBER, "m", "PTS")
+
+
+class Receiver:
+    """Takes events as fulfillment_svc does."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    async def PublishEvents(
+        self, request: webhooks_pb2.PublishEventsRequest, **_: Any
+    ) -> webhooks_pb2.PublishEventsResponse:
+        self.taken += len(request.events)
+        return webhooks_pb2.PublishEventsResponse()
+
+
+@pytest.fixture
+async def url(fresh_url: Any) -> str:
+    made: str = await fresh_url("ledger_svc")
+    return made
+
+
+async def posted(journal: Journal) -> None:
+    credit = Credit(MEMBER, system_clock(), 5, Category.BONUS)
+    await journal.run("p", [Item(credit, None, lambda _: webhooks_pb2.PublishEventsResponse())])
+
+
+async def test_events_stand_back_while_postings_are_under_way_but_not_for_long(url: str) -> None:
+    db = Database(url)
+    journal, receiver = Journal(db), Receiver()
+    patient, hurried = (Relay(db, journal, receiver, lag_max_s=lag) for lag in (3_600, 0))  # type: ignore[arg-type]
+    await ask(url, "INSERT INTO members VALUES ('p', 'm', true, 1) RETURNING 1")
+    await posted(journal)
+    async with asyncio.TaskGroup() as group:
+        async with holding(url, "SELECT 1 FROM accounts FOR UPDATE"):
+            group.create_task(posted(journal))
+            await waiting(url, 1)
+            assert (await patient.step(), receiver.taken) == (0, 0)
+            assert (await hurried.step(), receiver.taken) == (1, 1)
+
+    async def quiet() -> bool:
+        return not journal.busy
+
+    await until(quiet)
+    assert (await patient.step(), receiver.taken) == (1, 2)
+    await db.close()
