@@ -5,12 +5,20 @@ import sys
 from pathlib import Path
 
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
-from rewards.fulfillment.v1 import redemptions_pb2, redemptions_pb2_grpc, webhooks_pb2, webhooks_pb2_grpc
+from rewards.fulfillment.v1 import (
+    messages_pb2,
+    messages_pb2_grpc,
+    redemptions_pb2,
+    redemptions_pb2_grpc,
+    webhooks_pb2,
+    webhooks_pb2_grpc,
+)
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.config import Settings
+from fulfillment_svc.messages.servicer import MessagesServicer
 from fulfillment_svc.providers.over_http import HttpProvider, open_session
 from fulfillment_svc.providers.routing import SANDBOX
 from fulfillment_svc.redemptions import failpoints
@@ -37,6 +45,7 @@ def served(
     webhooks: WebhooksServicer,
     handed_over: EventsServicer,
     directory: ProgramDirectoryServicer,
+    messages: MessagesServicer,
 ) -> list[Served]:
     """Every servicer with its descriptor."""
     return [
@@ -59,6 +68,11 @@ def served(
             programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
             programs_pb2_grpc.add_ProgramDirectoryServiceServicer_to_server,
             directory,
+        ),
+        Served(
+            messages_pb2.DESCRIPTOR.services_by_name["MessagesService"],
+            messages_pb2_grpc.add_MessagesServiceServicer_to_server,
+            messages,
         ),
     ]
 
@@ -89,6 +103,7 @@ async def main() -> None:
             WebhooksServicer(db, idempotent, sealer, guard),
             EventsServicer(db, deliveries.wake),
             ProgramDirectoryServicer(db, programs),
+            MessagesServicer(outside.mailer),
         )
         await server.serve(config, servicers, [*room.workers, deliveries, wiping])
     await db.close()

@@ -5,25 +5,21 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import grpc
 from envoy_min import authz_pb2, authz_pb2_grpc
-from google.protobuf.descriptor import FileDescriptor
 from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceStub
 from rewards.identity.v1 import (
     access_pb2,
     access_pb2_grpc,
     credentials_pb2,
     credentials_pb2_grpc,
-    members_pb2,
-    members_pb2_grpc,
     programs_pb2,
     programs_pb2_grpc,
     tokens_pb2,
     tokens_pb2_grpc,
 )
-from rewards.ledger.v1.directory_pb2_grpc import MemberDirectoryServiceStub
 
 from identity_svc import tables
 from identity_svc.credentials import oauth_store
@@ -43,17 +39,15 @@ from identity_svc.gatekeeper.gate import Gate
 from identity_svc.gatekeeper.servicer import Gatekeeper
 from identity_svc.gatekeeper.states import States
 from identity_svc.gatekeeper.usage import Usage
-from identity_svc.members.directory import Directory
-from identity_svc.members.registry import Registry
-from identity_svc.members.servicer import MembersServicer
-from identity_svc.members.vault import Vault
+from identity_svc.people import People
 from identity_svc.pepper import Pepper
 from identity_svc.programs.servicer import ProgramsServicer
+from identity_svc.serving import served
 from identity_svc.surface import METHODS
 from svckit.clock import Clock, system_clock
 from svckit.db import Database
 from svckit.idempotency import Idempotency
-from svckit.server import Served, Worker
+from svckit.server import Worker
 
 # The services that keep a copy of the programs.
 PROGRAM_KEEPERS = ("ledger_svc", "catalog_svc", "fulfillment_svc")
@@ -107,37 +101,32 @@ class Service:
         audience, keyring = Audience.of(settings.public_url), Keyring(gate_db, settings.pepper, monotonic)
         proofs = Proofs(hasher, audience, Pace(monotonic))
         uses, gate = Usage(db), Gate(States(gate_db, monotonic), hasher, keyring, audience, clock)
-        directory = Directory(db, MemberDirectoryServiceStub(channels["ledger_svc"]))
         keepers = [programs_pb2_grpc.ProgramDirectoryServiceStub(channels[name]) for name in PROGRAM_KEEPERS]
         events = EventsServiceStub(channels["fulfillment_svc"])
-        registry, issuer = Registry(Vault(settings.pepper)), Issuer(hasher, Veil(settings.pepper))
+        issuer = Issuer(hasher, Veil(settings.pepper))
+        people = People(db, idempotency, settings, channels, keyring, clock)
         self.served = [
-            _served(programs_pb2, programs_pb2_grpc, "ProgramsService", ProgramsServicer(db, keepers)),
-            _served(
+            served(programs_pb2, programs_pb2_grpc, "ProgramsService", ProgramsServicer(db, keepers)),
+            served(
                 credentials_pb2,
                 credentials_pb2_grpc,
                 "CredentialsService",
                 CredentialsServicer(db, idempotency, issuer, keyring, pause),
             ),
-            _served(
+            served(
                 access_pb2,
                 access_pb2_grpc,
                 "AccessService",
                 AccessServicer(db, idempotency, issuer, clock, pause),
             ),
-            _served(
+            served(
                 tokens_pb2, tokens_pb2_grpc, "TokenService", TokenServicer(db, proofs, keyring, audience, clock, pause)
             ),
-            _served(
-                members_pb2,
-                members_pb2_grpc,
-                "MembersService",
-                MembersServicer(db, idempotency, registry, directory, clock),
-            ),
-            _served(authz_pb2, authz_pb2_grpc, "Authorization", Gatekeeper(METHODS, gate, uses, clock)),
+            *people.served,
+            served(authz_pb2, authz_pb2_grpc, "Authorization", Gatekeeper(METHODS, gate, uses, clock)),
         ]
         self.workers = [
-            Worker("members.sync", directory.sync_leftovers),
+            *people.workers,
             Worker("outbox.relay", functools.partial(tables.outbox.relay, db, events)),
             Worker("credentials.usage", uses.write, usage.INTERVAL_S),
             Worker("tokens.sweep", lambda: db.transact(credentials.sweep_tokens), interval_s=3600),
@@ -145,8 +134,3 @@ class Service:
             Worker("signing.rotate", keyring.rotate_if_old, interval_s=3600),
             Worker("idempotency.wipe", idempotency.wipe, interval_s=30),
         ]
-
-
-def _served(messages: Any, services: Any, name: str, servicer: object) -> Served:
-    file: FileDescriptor = messages.DESCRIPTOR
-    return Served(file.services_by_name[name], getattr(services, f"add_{name}Servicer_to_server"), servicer)

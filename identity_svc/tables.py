@@ -55,7 +55,7 @@ programs: Final = Table(
     Column("asset", Text, nullable=False),
     Column("points_per_unit", BigInteger, nullable=False),
     Column("clock_offset_s", BigInteger, nullable=False),
-    # Serialized rewards.identity.v1.Policy, which only the ledger reads.
+    # Serialized rewards.identity.v1.Policy, which the ledger reads and, for attributes, the room of members.
     Column("policy", LargeBinary, nullable=False, server_default=text("''::bytea")),
     Column("version", BigInteger, nullable=False),
     _at("revoked_at", nullable=True),
@@ -189,6 +189,8 @@ members: Final = Table(
     Column("synced_version", BigInteger, nullable=False, comment="the standing_version that the ledger has"),
     Column("attributes", LargeBinary, nullable=False, comment="JSON, under the member's key"),
     _at("created_at"),
+    Column("alias_of", Text, comment="the member it was merged into, which may be an alias itself"),
+    Index("members_aliases", "program_id", "alias_of", postgresql_where=text("alias_of IS NOT NULL")),
     Index(
         "members_not_synced",
         "program_id",

@@ -90,7 +90,7 @@ def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Serve
         Served(
             directory_pb2.DESCRIPTOR.services_by_name["MemberDirectoryService"],
             directory_pb2_grpc.add_MemberDirectoryServiceServicer_to_server,
-            MemberDirectoryServicer(db),
+            MemberDirectoryServicer(*parts),
         ),
         Served(
             programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],

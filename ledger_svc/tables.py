@@ -37,6 +37,9 @@ members = Table(
     Column("member_id", Text, primary_key=True),
     Column("active", Boolean, nullable=False),
     Column("version", BigInteger, nullable=False, comment="identity_svc's; an older one never overwrites"),
+    Column("alias_of", Text, comment="the member it was merged into, which may be an alias itself"),
+    # A batch asks whether its members are aliases, and mostly none of a program is.
+    Index("members_aliases", "program_id", "member_id", postgresql_where=text("alias_of IS NOT NULL")),
 )
 
 accounts = Table(

@@ -58,10 +58,13 @@ class Mailer:
 
     async def deliver(self, redemption: Redemption, recipient: Recipient, codes: Sequence[str], at: datetime) -> Reply:
         """Sends the codes. Again after a lost answer it is the same mail, known by its Message-ID."""
-        message = compose(redemption, codes, at)
+        return await self.send(compose(redemption, codes, at), recipient.address(), str(redemption.redemption_id))
+
+    async def send(self, message: EmailMessage, to: Address, message_id: str) -> Reply:
+        """Sends a mail that has everything but its addresses and its id."""
         message["From"] = self._sender
-        message["To"] = recipient.address()
-        message["Message-ID"] = f"<{redemption.redemption_id}@{self._sender.domain}>"
+        message["To"] = to
+        message["Message-ID"] = f"<{message_id}@{self._sender.domain}>"
         try:
             async with asyncio.timeout(TIMEOUT_S):
                 await aiosmtplib.send(message, hostname=self._host, port=self._port)

@@ -46,8 +46,8 @@ def sign(token: Token, key: SigningKey, audience: Audience) -> str:
     claims = {
         "iss": audience.issuer,
         "aud": audience.resource,
-        # The client acts for itself, so it is the subject as well (RFC 9068 section 2.2).
-        "sub": token.credential_id,
+        # A client acts for itself, so it is the subject as well (RFC 9068 section 2.2).
+        "sub": token.member_id or token.credential_id,
         "client_id": token.credential_id,
         "iat": int(token.issued_at.timestamp()),
         "exp": int(token.expires_at.timestamp()),
@@ -56,6 +56,8 @@ def sign(token: Token, key: SigningKey, audience: Audience) -> str:
         "program": token.program_id,
         "epoch": token.epoch,
     }
+    if token.member_id:
+        claims["member"] = token.member_id
     return jwt.encode(claims, key.private, ALGORITHM, headers={"typ": TYPE, "kid": key.key_id})
 
 
@@ -106,6 +108,7 @@ def read(text: str, key: SigningKey, audience: Audience) -> Token | None:
             key_id=key.key_id,
             issued_at=datetime.fromtimestamp(claims["iat"], UTC),
             expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+            member_id=claims.get("member", ""),
         )
     except (jwt.InvalidTokenError, KeyError, TypeError, ValueError, AttributeError, OverflowError):
         return None

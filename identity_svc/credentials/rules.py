@@ -159,7 +159,7 @@ class State:
 @dataclass(frozen=True, slots=True)
 class Token:
     """An access token's claims. `scope` is separated by spaces and in order; times are whole seconds of the
-    program's clock (design decision 12); `key_id` is the signing key's."""
+    program's clock (design decision 12); `key_id` is the signing key's. With a `member_id` it is that member's own."""
 
     program_id: str
     credential_id: str
@@ -169,6 +169,7 @@ class Token:
     key_id: str
     issued_at: datetime
     expires_at: datetime
+    member_id: str = ""
 
     def serves_for(self, offered: "Token") -> bool:
         """True while a client that asks again gets this token and not the new one that could be `offered`.

@@ -143,7 +143,7 @@ async def token(tx: Tx, program_id: str, credential_id: str, scope: str) -> Toke
 
 async def replace_token(tx: Tx, offered: Token, seen: UUID | None) -> None:
     """Stores a token, unless the stored one is no longer the one that was `seen`: then another process won."""
-    values = asdict(offered)
+    values = {name: value for name, value in asdict(offered).items() if name in _tokens}
     unchanged = false() if seen is None else _tokens.token_id == seen
     await tx.execute(
         insert(tables.tokens)

@@ -54,6 +54,9 @@ def by_token(state: State | None, token: Token, now: datetime) -> Caller:
     if token.expires_at <= state.at(now):
         raise Refused(Reason.TOKEN_EXPIRED, "The access token has expired.")
     # A scope that the credential has lost since is lost to its tokens as well.
+    if token.member_id:
+        member = Principal(CallerKind.MEMBER, state.credential_id, state.program_id, member_id=token.member_id)
+        return Caller(member, state.plan or OPERATOR_PLAN)
     return _caller(state, state.scopes.intersection(token.scope.split()))
 
 

@@ -1,5 +1,7 @@
-"""Tells the ledger which members there are and whether they may earn and redeem (design decision 15)."""
+"""Tells the ledger which members there are, whether they may earn and redeem, and who stands for whom (design
+decision 15)."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from rewards.ledger.v1.directory_pb2 import StoreMemberRequest
@@ -29,9 +31,17 @@ class Directory:
             member_id=record.member_id,
             active=record.status.active,
             version=record.standing_version,
+            alias_of=record.alias_of or "",
         )
         await invoke(self._ledger.StoreMember, standing)
         await self._db.transact(lambda tx: store.mark_synced(tx, record))
+
+    async def sync_all(self, program_id: str, member_ids: Collection[str]) -> None:
+        """As `sync`, of members that may have been erased."""
+        async with self._db.read() as tx:
+            records = await store.itself_or_erased(tx, program_id, member_ids)
+        for record in records:
+            await self.sync(record)
 
     async def sync_leftovers(self) -> int:
         """A worker's step: tells the ledger what a crash or an outage kept from it; how many members."""

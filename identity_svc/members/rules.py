@@ -38,6 +38,11 @@ class Status(enum.StrEnum):
     MEMBERSHIP_BLOCKED = "MEMBERSHIP_BLOCKED"
 
     @property
+    def signs_in(self) -> bool:
+        """True if the member may sign in."""
+        return self in (Status.ACTIVE, Status.SUSPENDED)
+
+    @property
     def active(self) -> bool:
         """True if the member may earn and redeem: all that the ledger has to know."""
         return self in (Status.ACTIVE, Status.LOGIN_BLOCKED)
@@ -49,6 +54,11 @@ class Relation:
 
     type: str
     value: str
+
+    def same_as(self, other: "Relation") -> bool:
+        """True for the two ways in which Unicode may write one relation."""
+        mine, others = (unicodedata.normalize("NFC", value) for value in (self.value, other.value))
+        return self.type == other.type and mine == others
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +72,12 @@ class Member:
     attributes: Attributes = field(default_factory=dict)
     relations: tuple[Relation, ...] = ()
     version: int = 1
+
+    @property
+    def email(self) -> str:
+        """Where mail to the member goes; empty if that is not known."""
+        found = self.attributes.get("email")
+        return found if isinstance(found, str) else ""
 
     @property
     def etag(self) -> str:
@@ -101,6 +117,21 @@ def linked(member: Member, relation: Relation) -> Member:
     return replace(member, relations=tuple(sorted({*member.relations, relation})), version=member.version + 1)
 
 
+def unlinked(member: Member, relation: Relation) -> Member:
+    """The member without a relation that it has, one version on."""
+    left = tuple(one for one in member.relations if not one.same_as(relation))
+    return replace(member, relations=left, version=member.version + 1)
+
+
+def gained(survivor: Attributes, other: Attributes) -> dict[str, Any]:
+    """What the survivor of a merge takes over: what it has not, as far as a member may have it."""
+    found: dict[str, Any] = {}
+    for name, value in other.items():
+        if name not in survivor and _fits({**survivor, **found, name: value}):
+            found[name] = value
+    return found
+
+
 def merged(stored: Attributes, sent: Mapping[str, Any]) -> dict[str, Any]:
     """The stored attributes with those sent over them; None removes.
 
@@ -114,7 +145,7 @@ def merged(stored: Attributes, sent: Mapping[str, Any]) -> dict[str, Any]:
         if fault:
             raise invalid(**{f"attributes.{name}": fault})
     kept = {name: value for name, value in {**stored, **sent}.items() if value is not None}
-    if len(kept) > ATTRIBUTES_MAX or len(_json(kept)) > ATTRIBUTES_MAX_BYTES:
+    if not _fits(kept):
         raise invalid(attributes=f"are more than {ATTRIBUTES_MAX}, or more than {ATTRIBUTES_MAX_BYTES} bytes")
     return kept
 
@@ -123,6 +154,10 @@ def check_relation(relation: Relation, field_name: str) -> None:
     """Raises INVALID_REQUEST that names the field if the value has characters that cannot be seen."""
     if any(unicodedata.category(character) in _INVISIBLE for character in relation.value):
         raise invalid(**{field_name: "has a character that cannot be seen"})
+
+
+def _fits(attributes: Attributes) -> bool:
+    return len(attributes) <= ATTRIBUTES_MAX and len(_json(attributes)) <= ATTRIBUTES_MAX_BYTES
 
 
 def _json(attributes: Attributes) -> bytes:

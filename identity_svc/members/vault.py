@@ -2,9 +2,13 @@
 
 import unicodedata
 from dataclasses import dataclass
+from typing import Final
 
 from identity_svc.members.rules import Relation
 from identity_svc.pepper import Box, Pepper, mac
+
+# What a password's hash is sealed as.
+PASSWORD: Final = "password"  # noqa: S105 - the purpose, not a password
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +48,7 @@ class Vault:
         """By what a relation is found: the same for the two ways in which Unicode may write one value."""
         key = self._pepper.key(f"relations of {program_id}")
         return mac(key, relation.type, unicodedata.normalize("NFC", relation.value))
+
+    def attribute_mac(self, program_id: str, name: str, text: str) -> bytes:
+        """By what a value of an attribute is found."""
+        return mac(self._pepper.key(f"attributes of {program_id}"), name, text)

@@ -1,14 +1,18 @@
 """Members to and from protobuf."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
 from google.protobuf.struct_pb2 import Struct, Value
 from google.protobuf.timestamp_pb2 import Timestamp
+from rewards.identity.v1 import attributes_pb2, privacy_pb2
 from rewards.identity.v1 import members_pb2 as pb
 
 from identity_svc.members import rules
-from identity_svc.members.rules import Change, Member, Relation, Status
+from identity_svc.members.privacy_store import SealedPast
+from identity_svc.members.rules import Attributes, Change, Member, Relation, Status
+from identity_svc.members.schema import Definition, Type, check_definitions
 
 
 def new_member(
@@ -36,8 +40,8 @@ def change(request: pb.UpdateProfileRequest) -> Change:
     return Change(sent, status, request.etag)
 
 
-def relation(request: pb.LinkSubRelationRequest) -> Relation:
-    """The relation that a request wants linked. Raises INVALID_REQUEST."""
+def relation(request: pb.LinkSubRelationRequest | pb.UnlinkSubRelationRequest) -> Relation:
+    """The relation that a request names. Raises INVALID_REQUEST."""
     wanted = Relation(request.type, request.value)
     rules.check_relation(wanted, "value")
     return wanted
@@ -45,17 +49,34 @@ def relation(request: pb.LinkSubRelationRequest) -> Relation:
 
 def message(member: Member) -> pb.Member:
     """The member as it leaves the process."""
-    stored = Struct()
-    stored.update(member.attributes)
-    created_at = Timestamp()
-    created_at.FromDatetime(member.created_at)
     return pb.Member(
         member_id=member.member_id,
         status=pb.Member.Status.Value(member.status),
-        attributes=stored,
+        attributes=_struct(member.attributes),
         relations=relations(member),
-        created_at=created_at,
+        created_at=timestamp(member.created_at),
         etag=member.etag,
+    )
+
+
+def timestamp(at: datetime) -> Timestamp:
+    """An instant as protobuf has it."""
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp
+
+
+def alias(member: Member) -> privacy_pb2.ExportMemberResponse.Alias:
+    """A merged member as its survivor's export shows it."""
+    return privacy_pb2.ExportMemberResponse.Alias(
+        member_id=member.member_id, attributes=_struct(member.attributes), created_at=timestamp(member.created_at)
+    )
+
+
+def past_relation(past: SealedPast, value: str) -> privacy_pb2.ExportMemberResponse.PastRelation:
+    """A relation that has ended as an export shows it."""
+    return privacy_pb2.ExportMemberResponse.PastRelation(
+        type=past.type, value=value, linked_at=timestamp(past.linked_at), unlinked_at=timestamp(past.unlinked_at)
     )
 
 
@@ -64,9 +85,43 @@ def relations(member: Member) -> list[pb.Relation]:
     return [pb.Relation(type=one.type, value=one.value) for one in member.relations]
 
 
+def definitions(request: attributes_pb2.PutAttributeDefinitionsRequest) -> dict[str, Definition]:
+    """The definitions that a request wants, by name. Raises INVALID_REQUEST for what cannot be."""
+    return check_definitions(
+        Definition(
+            name=one.name,
+            type=Type(attributes_pb2.AttributeDefinition.Type.Name(one.type)),
+            required=one.required,
+            unique=one.unique,
+            personal_data=one.personal_data,
+        )
+        for one in request.attribute_definitions
+    )
+
+
+def defined(found: Iterable[Definition]) -> list[attributes_pb2.AttributeDefinition]:
+    """Definitions as they leave the process, in order of name."""
+    return [
+        attributes_pb2.AttributeDefinition(
+            name=one.name,
+            type=attributes_pb2.AttributeDefinition.Type.Value(one.type),
+            required=one.required,
+            unique=one.unique,
+            personal_data=one.personal_data,
+        )
+        for one in sorted(found, key=lambda one: one.name)
+    ]
+
+
 def attributes(sent: Struct) -> dict[str, Any]:
     """Attributes as plain values; an object, which no attribute may be, becomes an empty dict."""
     return {name: _plain(value) for name, value in sent.fields.items()}
+
+
+def _struct(attributes: Attributes) -> Struct:
+    struct = Struct()
+    struct.update(attributes)
+    return struct
 
 
 def _plain(value: Value) -> object:

@@ -17,7 +17,7 @@ _TIME_ZONES: Final = available_timezones()
 class Program:
     """A tenant's settings. `points_per_unit` is the price of one major unit of `currency` in points.
 
-    `policy` is a serialized `rewards.identity.v1.Policy`, which only the ledger reads.
+    `policy` is a serialized `rewards.identity.v1.Policy`, which the ledger and the room of members read.
     """
 
     program_id: str

@@ -14,11 +14,14 @@ from envoy_min import authz_pb2
 from envoy_min.authz_pb2_grpc import AuthorizationStub
 from google.protobuf.message import Message
 from grpc_status import rpc_status
-from rewards.fulfillment.v1 import webhooks_pb2, webhooks_pb2_grpc
+from rewards.fulfillment.v1 import messages_pb2, messages_pb2_grpc, webhooks_pb2, webhooks_pb2_grpc
 from rewards.identity.v1 import credentials_pb2, programs_pb2, programs_pb2_grpc
 from rewards.identity.v1.credentials_pb2_grpc import CredentialsServiceStub
 from rewards.identity.v1.members_pb2_grpc import MembersServiceStub
+from rewards.identity.v1.merges_pb2_grpc import MergesServiceStub
+from rewards.identity.v1.privacy_pb2_grpc import PrivacyServiceStub
 from rewards.identity.v1.programs_pb2_grpc import ProgramsServiceStub
+from rewards.identity.v1.signin_pb2_grpc import SignInServiceStub
 from rewards.identity.v1.tokens_pb2_grpc import TokenServiceStub
 from rewards.ledger.v1 import directory_pb2, directory_pb2_grpc
 
@@ -54,14 +57,18 @@ class Neighbour(
     programs_pb2_grpc.ProgramDirectoryServiceServicer,
     directory_pb2_grpc.MemberDirectoryServiceServicer,
     webhooks_pb2_grpc.EventsServiceServicer,
+    messages_pb2_grpc.MessagesServiceServicer,
 ):
-    """A service that writes down what it is told; while `down` it refuses."""
+    """A service that writes down what it is told; while `down` it refuses, while `mute` its answers are lost."""
 
     def __init__(self) -> None:
         self.programs: list[programs_pb2.Program] = []
         self.members: list[tuple[str, str, bool, int]] = []
+        self.aliases: dict[str, tuple[str, int]] = {}
         self.events: list[webhooks_pb2.Event] = []
+        self.codes: list[messages_pb2.SendCodeRequest] = []
         self.down = False
+        self.mute = False
 
     def _listen(self) -> None:
         if self.down:
@@ -79,7 +86,16 @@ class Neighbour(
     ) -> directory_pb2.StoreMemberResponse:
         self._listen()
         self.members.append((request.program_id, request.member_id, request.active, request.version))
+        if request.version >= self.aliases.get(request.member_id, ("", 0))[1]:
+            self.aliases[request.member_id] = (request.alias_of, request.version)
+        if self.mute:
+            raise Refused(Reason.UNAVAILABLE, "mute")
         return directory_pb2.StoreMemberResponse()
+
+    async def SendCode(self, request: messages_pb2.SendCodeRequest, context: Any) -> messages_pb2.SendCodeResponse:
+        self._listen()
+        self.codes.append(request)
+        return messages_pb2.SendCodeResponse()
 
     async def PublishEvents(
         self, request: webhooks_pb2.PublishEventsRequest, context: Any
@@ -103,6 +119,11 @@ class Neighbour(
             Served(
                 webhooks_pb2.DESCRIPTOR.services_by_name["EventsService"],
                 webhooks_pb2_grpc.add_EventsServiceServicer_to_server,
+                self,
+            ),
+            Served(
+                messages_pb2.DESCRIPTOR.services_by_name["MessagesService"],
+                messages_pb2_grpc.add_MessagesServiceServicer_to_server,
                 self,
             ),
         ]
@@ -162,8 +183,10 @@ class Running:
         return await self.call(stub, name, request, OPERATOR, key)
 
     async def member(self, name: str, request: Message, key: str = "", caller: Principal = WRITER) -> Any:
-        """Calls an RPC of MembersService."""
-        return await self.call(MembersServiceStub, name, request, caller, key)
+        """Calls an RPC about a member."""
+        stubs = (MembersServiceStub, MergesServiceStub, PrivacyServiceStub, SignInServiceStub)
+        stub = next(one for one in stubs if hasattr(one(self.gateway), name))
+        return await self.call(stub, name, request, caller, key)
 
     def tokens(self) -> Any:
         return TokenServiceStub(self.gateway)

@@ -1,5 +1,6 @@
 """AdjustmentsService: what is asked for and what it does to the account are of one transaction."""
 
+from dataclasses import replace
 from typing import Any
 
 from rewards.ledger.v1 import adjustments_pb2 as pb
@@ -14,6 +15,7 @@ from ledger_svc.journal.wire import member_key, uuid
 from ledger_svc.parts import Rpcs
 from svckit import call, paging
 from svckit.db import Tx
+from svckit.errors import Reason, Refused
 from svckit.programs import Program
 
 
@@ -25,9 +27,10 @@ class AdjustmentsServicer(Rpcs, AdjustmentsServiceServicer):
         program, now = await self.program()
 
         async def work(tx: Tx) -> pb.CreateAdjustmentResponse:
-            asked = wire.adjustment(request, program, now, call.current().principal.name)
+            sent = wire.adjustment(request, program, now, call.current().principal.name)
+            counting = await journal.counting(tx, program.program_id, sent.member_id, lock=True)
+            asked = replace(sent, member_id=counting.member_id)
             if asked.needs_a_second:
-                await journal.member_active(tx, program.program_id, asked.member_id)
                 await store.add(tx, asked)
                 return pb.CreateAdjustmentResponse(adjustment=wire.message(asked))
             done = asked.posted_alone(now)
@@ -46,6 +49,9 @@ class AdjustmentsServicer(Rpcs, AdjustmentsServiceServicer):
 
         async def work(tx: Tx) -> pb.ApproveAdjustmentResponse:
             asked = await store.get(tx, program.program_id, uuid(request.adjustment_id, "adjustmentId"), lock=True)
+            counting = await journal.counting(tx, program.program_id, asked.member_id, lock=True)
+            if counting.member_id != asked.member_id:
+                raise Refused(Reason.CONFLICT, "The member was merged since; reject this and ask anew.")
             done = asked.approved(approver, now)
             await store.decide(tx, done)
             posted = await self._posted(tx, program, done)

@@ -126,9 +126,11 @@ class Account:
         return original - next((lot.lapsed for lot in self.lots if lot.lot_id == lot_id), 0)
 
     def receive(self, draft: Draft, parts: list[tuple[Use, Lot]]) -> Entry:
-        """Takes in what another account's lots gave, each part with its own expiry (G18). A debt is filled first."""
+        """Takes in what another account's lots gave, each part with its own expiry (G18). A debt is filled first.
+
+        Whether there is room was checked before the other account gave.
+        """
         amount, debt = sum(use.amount for use, _ in parts), self.debt
-        self.check_room(amount)
         entry = self._post(draft, amount)
         for use, lot in parts:
             part = Lot(new_id(), lot.earned_at, lot.expires_at, use.amount, use.amount, received_at=entry.recorded_at)
@@ -141,6 +143,21 @@ class Account:
         entry = self.debit(draft, amount)
         known = {lot.lot_id: lot for lot in self.lots}
         return entry, [(use, known[use.lot_id]) for use in self.changes.uses[draft.transaction_id]]
+
+    def part_with(self, draft: Draft, lot_ids: Iterable[UUID]) -> tuple[Entry, list[Use]]:
+        """Takes all that is left of the lots, of which at least one has something."""
+        asked = set(lot_ids)
+        uses = [Use(lot.lot_id, lot.remaining) for lot in self.lots if lot.lot_id in asked and lot.remaining]
+        for lot in self.lots:
+            if lot.lot_id in asked:
+                self._set(lot, 0)
+        self.changes.uses[draft.transaction_id] = uses
+        return self._post(draft, -sum(use.amount for use in uses)), uses
+
+    def take_back(self, draft: Draft, uses: list[Use]) -> Entry:
+        """Takes points into the lots that they once left, which the account must know. A debt is filled first."""
+        self._return(draft.transaction_id, uses)
+        return self._post(draft, sum(use.amount for use in uses))
 
     def claw_back(self, draft: Draft, lot_id: UUID, amount: int) -> Entry:
         """Takes an earning back: from its own lot, then from the others in burn order, then as debt (G11)."""

@@ -3,13 +3,17 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
-from typing import NamedTuple, Protocol, Self
+from typing import Final, NamedTuple, Protocol, Self
 from uuid import UUID
 
 from ledger_svc.journal.account import Account
-from ledger_svc.journal.values import Entry, Key, Owner, Use
+from ledger_svc.journal.values import Category, Draft, Entry, Key, Kind, Owner, Use
+from svckit.clock import new_id
 from svckit.errors import Reason, Refused
 from svckit.idempotency import Outcome
+
+# The reason of the transfers that a merge makes; their category tells them apart from the members' own.
+MERGE: Final = "merge"
 
 
 class HoldState(IntEnum):
@@ -81,12 +85,17 @@ class Told(NamedTuple):
 
 
 class Wants(NamedTuple):
-    """The rows that a posting needs: accounts, named transactions and holds, and events that must be new."""
+    """The rows that a posting needs: accounts, named transactions and holds, and events that must be new.
+
+    `accounts` are of whom the member's id stands for; `own` are the ids' own, aliases' as well, and `lots` of theirs.
+    """
 
     accounts: tuple[Key, ...] = ()
     transactions: tuple[UUID, ...] = ()
     holds: tuple[UUID, ...] = ()
     events: tuple[str, ...] = ()
+    own: tuple[Key, ...] = ()
+    lots: tuple[UUID, ...] = ()
 
 
 class Posted(NamedTuple):
@@ -118,11 +127,13 @@ KeyName = tuple[str, str]
 
 @dataclass(slots=True)
 class Book:
-    """The state of one batch, all of one program. `keys` are idempotency keys by (operation, key)."""
+    """The state of one batch, all of one program. `keys` are idempotency keys by (operation, key); `aliases` are
+    merged members, each with the one that counts for it now."""
 
     program_id: str
     accounts: dict[Key, Account] = field(default_factory=dict)
     members: dict[str, bool] = field(default_factory=dict)
+    aliases: dict[str, str] = field(default_factory=dict)
     keys: dict[KeyName, Outcome] = field(default_factory=dict)
     originals: dict[UUID, Original] = field(default_factory=dict)
     holds: dict[UUID, Hold] = field(default_factory=dict)
@@ -142,16 +153,51 @@ class Book:
 
     def standing(self, key: Key) -> bool:
         """Whether the owner may earn and redeem. Raises MEMBER_NOT_FOUND."""
-        standing = self.members.get(key.owner) if key.owner_kind is Owner.MEMBER else True
+        standing = self.members.get(self.counting(key).owner) if key.owner_kind is Owner.MEMBER else True
         if standing is None:
             raise Refused(Reason.MEMBER_NOT_FOUND, "There is no such member.")
         return standing
 
     def active(self, key: Key, at: datetime) -> Account:
-        """As `account`, of a member who may earn and redeem. Raises MEMBER_NOT_FOUND or MEMBER_NOT_ACTIVE."""
+        """As `account`, of the member who counts for the key's and may earn and redeem. Raises MEMBER_NOT_FOUND or
+        MEMBER_NOT_ACTIVE."""
         if not self.standing(key):
             raise Refused(Reason.MEMBER_NOT_ACTIVE, "The member's status does not allow this.")
-        return self.account(key, at)
+        return self.account(self.counting(key), at)
+
+    def counting(self, key: Key) -> Key:
+        """The account that counts where `key` is named: the survivor's for a merged member's, else the same."""
+        survivor = self.aliases.get(key.owner) if key.owner_kind is Owner.MEMBER else None
+        return key if survivor is None else key._replace(owner=survivor)
+
+    def forward(self, account: Account, at: datetime) -> Account:
+        """Hands on what is free on a merged member's account, each lot with its expiry, or what is owed there.
+
+        Gives the account that counts. Nothing to hand on is no posting. Whatever moves such an account ends here, so
+        between two batches it has nothing but what its holds have set aside (G44).
+        """
+        key = self.counting(account.key)
+        if key == account.key:
+            return account
+        survivor = self.account(key, at)
+        account.sweep(at)
+        free = account.posted - account.held
+        draft = Draft(new_id(), Kind.TRANSFER, Category.ADJUST, at, reason=MERGE)
+        if free > 0:
+            given, parts = account.give(draft, free)
+            taken = survivor.receive(draft, parts)
+        elif free < 0:
+            taken = survivor.claw_back(draft, draft.transaction_id, -free)
+            given = account.credit(draft, -free)
+        if free:
+            self.tell_moved((account, given), (survivor, taken))
+        return survivor
+
+    def tell_moved(self, *sides: tuple[Account, Entry]) -> None:
+        """Notes both sides of a transfer for the outbox."""
+        for account, entry in sides:
+            event_type = "points.transferred" if entry.amount < 0 else "points.received"
+            self.tell(event_type, account, entry, abs(entry.amount))
 
     def original(self, transaction_id: UUID) -> Original:
         """A posted transaction. Raises TRANSACTION_NOT_FOUND, also for another program's (G49)."""

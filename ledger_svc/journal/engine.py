@@ -18,7 +18,7 @@ from ledger_svc.journal.book import Book, Posted, Posting
 from ledger_svc.journal.coalescer import DEFAULTS, Coalescer, Limits
 from ledger_svc.journal.driver_store import connection_of, is_duplicate
 from ledger_svc.journal.load_store import AccountsMissing
-from ledger_svc.journal.values import Key, LotsMissing
+from ledger_svc.journal.values import Key, LotsMissing, MembersMerged
 from svckit import idempotency
 from svckit.db import Database, Tx
 from svckit.errors import Refused
@@ -111,13 +111,16 @@ class Journal:
 
     async def post_in(self, tx: Tx, program_id: str, posting: Posting) -> Posted:
         """Posts in the caller's transaction, which holds no account's lock yet. Raises the posting's refusal."""
-        connection, wants, book = await connection_of(tx), [posting.wants()], Book(program_id)
-        try:
-            await load_store.load(connection, book, wants, set(), load_store.ALL_LOTS)
-        except AccountsMissing as missing:
-            await load_store.create(connection, program_id, missing.keys)
-            book = Book(program_id)
-            await load_store.load(connection, book, wants, set(), load_store.ALL_LOTS)
+        connection, wants, aliases = await connection_of(tx), [posting.wants()], dict[str, str]()
+        while True:
+            book = Book(program_id, aliases=aliases)
+            try:
+                await load_store.load(connection, book, wants, set(), load_store.ALL_LOTS)
+                break
+            except AccountsMissing as missing:
+                await load_store.create(connection, program_id, missing.keys)
+            except MembersMerged as merged:
+                aliases = merged.aliases
         posted = posting.decide(book)
         await save_store.save(connection, book)
         return posted
@@ -134,12 +137,14 @@ class Journal:
             self._ended_s = time.monotonic()
 
     async def _run(self, program_id: str, items: Sequence[Item], mode: Mode) -> Sequence[Result | BaseException]:
-        lots_max, twins = load_store.LOTS_MAX, TWINS_MAX
+        lots_max, twins, aliases = load_store.LOTS_MAX, TWINS_MAX, dict[str, str]()
         while True:
             try:
-                return await self._db.transact(partial(_post, program_id, items, lots_max, mode))
+                return await self._db.transact(partial(_post, program_id, aliases, items, lots_max, mode))
             except LotsMissing:
                 lots_max = load_store.ALL_LOTS
+            except MembersMerged as merged:
+                aliases = merged.aliases
             except AccountsMissing as missing:
                 await self._db.transact(partial(_create, program_id, missing.keys))
             except Exception as error:
@@ -150,12 +155,12 @@ class Journal:
 
 
 async def _post(
-    program_id: str, items: Sequence[Item], lots_max: int, mode: Mode, tx: Tx
+    program_id: str, aliases: dict[str, str], items: Sequence[Item], lots_max: int, mode: Mode, tx: Tx
 ) -> Sequence[Result | BaseException]:
     connection = await connection_of(tx)
     wants = [item.posting.wants() for item in items]
     keys = {(item.claim.operation, item.claim.key) for item in items if item.claim is not None}
-    book = Book(program_id)
+    book = Book(program_id, aliases=aliases)
     await load_store.load(connection, book, wants, keys, lots_max)
     results: list[Result | BaseException] = []
     for item in items:

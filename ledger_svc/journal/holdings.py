@@ -32,7 +32,7 @@ class PlaceHold:
         uses = account.hold(self.at, self.amount)
         placed_at = account.moment(self.at)
         active = HoldState.ACTIVE
-        hold = Hold(new_id(), self.key, self.amount, active, placed_at, self.expires_at, self.partner, uses)
+        hold = Hold(new_id(), account.key, self.amount, active, placed_at, self.expires_at, self.partner, uses)
         book.holds[hold.hold_id] = hold
         book.new_holds.append(hold)
         return Posted(hold.hold_id, self.amount, account.posted)
@@ -68,7 +68,7 @@ class Capture:
             book.tell("points.redeemed", account, entry, amount)
             # What was not captured may have run out meanwhile.
             account.sweep(self.at)
-        return Posted.of(account, entry, amount)
+        return Posted.of(book.forward(account, self.at), entry, amount)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,4 +99,6 @@ class Void:
         account.release(hold.hold_id, hold.uses, hold.amount)
         before = account.posted
         account.sweep(self.at)
-        return Posted(hold.hold_id, hold.amount, account.available(self.at), before - account.posted)
+        expired = before - account.posted
+        counting = book.forward(account, self.at)
+        return Posted(hold.hold_id, hold.amount, counting.available(self.at), expired)

@@ -14,8 +14,8 @@ from ledger_svc.journal import named_store
 from ledger_svc.journal.account import Account
 from ledger_svc.journal.arrays_store import typed
 from ledger_svc.journal.book import Book, KeyName, Wants
-from ledger_svc.journal.driver_store import Reader
-from ledger_svc.journal.values import Key, Lot, Owner
+from ledger_svc.journal.driver_store import Reader, Row
+from ledger_svc.journal.values import Key, Lot, MembersMerged, Owner
 from svckit.idempotency import Outcome, State
 
 # More open lots than a debit mostly touches; where it needs more, the batch is loaded again with all of them.
@@ -43,7 +43,23 @@ CROSS JOIN LATERAL (
 KEYS: Final = """
 SELECT k.operation, k.key, k.fingerprint, k.state, k.body FROM unnest(%b::text[], %b::text[]) AS w (operation, key)
 JOIN idempotency_keys k ON k.program_id = %b AND k.operation = w.operation AND k.key = w.key"""
-MEMBERS: Final = "SELECT member_id, active FROM members WHERE program_id = %b AND member_id = ANY (%b::text[])"
+MEMBERS: Final = (
+    "SELECT member_id, active, alias_of FROM members WHERE program_id = %b AND member_id = ANY (%b::text[])"
+)
+# Who counts for merged members, up the tree of merges; the bound is for a tree that is being changed.
+ALIASES: Final = """
+WITH RECURSIVE up AS (
+    SELECT member_id, alias_of, 1 AS depth FROM members
+    WHERE program_id = %b AND member_id = ANY (%b::text[]) AND alias_of IS NOT NULL
+    UNION ALL
+    SELECT up.member_id, m.alias_of, up.depth + 1 FROM up
+    JOIN members m ON m.program_id = %b AND m.member_id = up.alias_of AND m.alias_of IS NOT NULL WHERE up.depth < 50)
+SELECT DISTINCT ON (member_id) member_id, alias_of FROM up ORDER BY member_id, depth DESC"""
+OWN_LOTS: Final = """
+SELECT l.account_id, l.lot_id, l.earned_at, l.expires_at, l.original, l.remaining, l.lapsed
+FROM unnest(%b::smallint[], %b::text[], %b::text[]) AS w (owner_kind, owner, asset)
+JOIN accounts a ON a.program_id = %b AND a.owner_kind = w.owner_kind AND a.owner = w.owner AND a.asset = w.asset
+JOIN lots l ON l.program_id = a.program_id AND l.account_id = a.account_id AND l.lot_id = ANY (%b::uuid[])"""
 EVENTS: Final = "SELECT event_id FROM events WHERE program_id = %b AND event_id = ANY (%b::text[])"
 
 
@@ -60,21 +76,27 @@ async def load(
 ) -> None:
     """Fills the book of a batch, its accounts locked. `lots_max` bounds the open lots that are loaded of each.
 
-    Raises AccountsMissing, which `create` answers.
+    It is loaded for those who count by the book's aliases, which mostly are none; whether they do is known only when
+    their accounts are locked. Raises MembersMerged with those that it is to be loaded with instead, and
+    AccountsMissing, which `create` answers.
     """
     named = await named_store.find(connection, book.program_id, wants)
-    accounts = {key for want in wants for key in want.accounts}
+    asked, own = {key for want in wants for key in want.accounts}, {key for want in wants for key in want.own}
+    accounts = {book.counting(key) for key in (*asked, *own, *named.accounts.values())} | own
+    members = _members({*asked, *own, *named.accounts.values()}) | {*book.aliases.values()}
     columns = (*_columns(accounts.union(named.accounts.values())), book.program_id)
     reader = Reader(connection)
     async with connection.pipeline():
         await reader.ask("accounts", LOCK, *columns)
         await reader.ask("lots", LOTS, *columns, lots_max)
         # After the accounts are locked: a twin of a key is mostly on the same account, and has committed by then.
-        await _ask_what_is(reader, book.program_id, wants, names)
+        await _ask_what_is(reader, book.program_id, members, wants, names)
+        if lots := [lot_id for want in wants for lot_id in want.lots]:
+            await reader.ask("own", OWN_LOTS, *_columns(own), book.program_id, lots)
         await named_store.ask(reader, book.program_id, named)
     for operation, name, fingerprint, state, body in await reader.rows("keys"):
         book.keys[operation, name] = Outcome(fingerprint, State(state), body)
-    book.members = dict(await reader.rows("members"))
+    await _check_members(connection, book, await reader.rows("members"))
     book.events = {event_id for (event_id,) in await reader.rows("events")}
     known = await _accounts(reader, book, lots_max)
     # Nobody posts to one that is not a member, so that an account is not made for them.
@@ -91,8 +113,10 @@ async def create(connection: AsyncConnection[Any], program_id: str, keys: Collec
     await connection.execute(NEW_ACCOUNTS, parameters, prepare=True)
 
 
-async def _ask_what_is(reader: Reader, program_id: str, wants: Sequence[Wants], names: Collection[KeyName]) -> None:
-    if members := {key.owner for want in wants for key in want.accounts if key.owner_kind is Owner.MEMBER}:
+async def _ask_what_is(
+    reader: Reader, program_id: str, members: Collection[str], wants: Sequence[Wants], names: Collection[KeyName]
+) -> None:
+    if members:
         await reader.ask("members", MEMBERS, program_id, list(members))
     if events := {event for want in wants for event in want.events}:
         await reader.ask("events", EVENTS, program_id, list(events))
@@ -101,13 +125,32 @@ async def _ask_what_is(reader: Reader, program_id: str, wants: Sequence[Wants], 
         await reader.ask("keys", KEYS, [operation for operation, _ in names], [key for _, key in names], program_id)
 
 
+async def _check_members(connection: AsyncConnection[Any], book: Book, rows: Sequence[Row]) -> None:
+    """Notes the members' standing. Raises MembersMerged if others count for them than the book says."""
+    book.members = {member_id: active for member_id, active, _ in rows}
+    if not book.aliases and all(alias_of is None for *_, alias_of in rows):
+        return
+    parameters = typed(ALIASES, (book.program_id, list(book.members), book.program_id))
+    found = dict(await (await connection.execute(ALIASES, parameters)).fetchall())
+    if found != book.aliases:
+        raise MembersMerged(found)
+
+
+def _members(keys: Iterable[Key]) -> set[str]:
+    return {key.owner for key in keys if key.owner_kind is Owner.MEMBER}
+
+
 async def _accounts(reader: Reader, book: Book, lots_max: int) -> dict[int, Account]:
     accounts: dict[int, Account] = {}
     for account_id, owner_kind, owner, asset, posted, held, version, last_at in await reader.rows("accounts"):
         key = Key(book.program_id, Owner(owner_kind), owner, asset)
         accounts[account_id] = book.accounts[key] = Account(key, account_id, posted, held, version, last_at)
     for account_id, *lot in await reader.rows("lots"):
-        accounts[account_id].lots.append(Lot(*lot))
+        # An account that came about after the locks were taken is missing, whatever it has got meanwhile.
+        if account_id in accounts:
+            accounts[account_id].lots.append(Lot(*lot))
+    for account_id, *lot in await reader.rows("own"):
+        accounts[account_id].know([Lot(*lot)])
     for account in accounts.values():
         if len(account.lots) >= lots_max:
             account.horizon = account.lots[-1].order()

@@ -91,11 +91,13 @@ class MovementsServicer(Rpcs, MovementsServiceServicer):
 
         # Sweeping is idempotent by itself, so only its count is kept under the key.
         sweeper = Sweeper(self.db, self.journal, self.clock)
-        expired, accounts = await sweeper.expire(program.program_id, now, request.member_id or None)
+        member_id = None
+        if request.member_id:
+            async with self.db.read() as tx:
+                member_id = (await store.counting(tx, program.program_id, request.member_id)).member_id
+        expired, accounts = await sweeper.expire(program.program_id, now, member_id)
 
-        async def count(tx: Tx) -> pb.CreateExpirationsResponse:
-            if request.member_id:
-                await store.member_active(tx, program.program_id, request.member_id)
+        async def count(_: Tx) -> pb.CreateExpirationsResponse:
             return pb.CreateExpirationsResponse(expired=expired, accounts=accounts)
 
         return await self.idempotency.once(request, pb.CreateExpirationsResponse, count)

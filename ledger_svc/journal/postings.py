@@ -8,7 +8,7 @@ from uuid import UUID
 from ledger_svc.journal.book import Book, Event, Posted, Posting, Wants
 from ledger_svc.journal.values import Category, Draft, Key, Kind
 from svckit.clock import new_id
-from svckit.errors import Reason, Refused
+from svckit.errors import Reason, Refused, invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +103,13 @@ class Transfer:
     def decide(self, book: Book) -> Posted:
         """Moves lots. Raises as Redeem does, for both members, and AMOUNT_OUT_OF_RANGE."""
         source, target = book.active(self.source, self.at), book.active(self.target, self.at)
+        if source is target:
+            raise invalid(toMemberId="is the same member")
         target.check_room(self.amount)
         draft = Draft(new_id(), Kind.TRANSFER, Category.PARTNER, self.at, reason=self.reason)
         entry, parts = source.give(draft, self.amount)
         received = target.receive(draft, parts)
-        book.tell("points.transferred", source, entry, self.amount)
-        book.tell("points.received", target, received, self.amount)
+        book.tell_moved((source, entry), (target, received))
         return Posted.of(source, entry, self.amount)
 
 
@@ -131,7 +132,7 @@ class Adjust:
     def decide(self, book: Book) -> Posted:
         """Posts, whatever the member's status. Raises MEMBER_NOT_FOUND, INSUFFICIENT_POINTS, AMOUNT_OUT_OF_RANGE."""
         book.standing(self.key)
-        account = book.account(self.key, self.at)
+        account = book.account(book.counting(self.key), self.at)
         draft = Draft(self.transaction_id, Kind.ADJUST, Category.ADJUST, self.at, self.effective_at, reason=self.reason)
         if self.amount > 0:
             entry = account.credit(draft, self.amount, self.expires_at)
@@ -157,7 +158,7 @@ class Expire:
     def decide(self, book: Book) -> Posted:
         """Sweeps; once a lot, whoever asks and however often. Raises MEMBER_NOT_FOUND."""
         book.standing(self.key)
-        account = book.accounts[self.key]
+        account = book.accounts[book.counting(self.key)]
         before = account.posted
         account.sweep(self.at)
         return Posted(new_id(), before - account.posted, account.posted)

@@ -1,10 +1,10 @@
 """The journal's SQL. Rows are locked in one order: an account, then what hangs on it."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from ledger_svc.journal.values import Category, Entry, Key, Kind, Owner
@@ -13,22 +13,97 @@ from svckit.db import Tx
 from svckit.errors import Reason, Refused
 
 
-async def member_active(tx: Tx, program_id: str, member_id: str) -> bool:
-    """Whether the member may earn and redeem. Raises MEMBER_NOT_FOUND."""
-    active = await tx.scalar(
-        select(members.c.active).where(members.c.program_id == program_id, members.c.member_id == member_id)
-    )
-    if active is None:
-        raise Refused(Reason.MEMBER_NOT_FOUND, "There is no such member.")
-    return bool(active)
+class Counting(NamedTuple):
+    """The member that counts for an id, and whether it may earn and redeem."""
+
+    member_id: str
+    active: bool
 
 
-async def store_member(tx: Tx, program_id: str, member_id: str, *, active: bool, version: int) -> None:
-    """Stores what a member may do unless a later version is there."""
-    row = {"program_id": program_id, "member_id": member_id, "active": active, "version": version}
+async def counting(tx: Tx, program_id: str, member_id: str, *, lock: bool = False) -> Counting:
+    """The member himself, or the one that he was merged into; with `lock` that stays so until the transaction ends.
+
+    Raises MEMBER_NOT_FOUND.
+    """
+    columns = select(members.c.member_id, members.c.alias_of, members.c.active)
+    if lock:
+        columns = columns.with_for_update(read=True, key_share=True)
+    while True:
+        this_one = (members.c.program_id == program_id, members.c.member_id == member_id)
+        row = (await tx.execute(columns.where(*this_one))).one_or_none()
+        if row is None:
+            raise Refused(Reason.MEMBER_NOT_FOUND, "There is no such member.")
+        if row.alias_of is None:
+            return Counting(row.member_id, row.active)
+        member_id = row.alias_of
+
+
+async def alias_of(tx: Tx, program_id: str, member_id: str) -> str | None:
+    """Whose alias the member is; nobody changes that until the transaction ends."""
+    this_one = (members.c.program_id == program_id, members.c.member_id == member_id)
+    found: str | None = await tx.scalar(select(members.c.alias_of).where(*this_one).with_for_update())
+    return found
+
+
+async def store_member(
+    tx: Tx, program_id: str, member_id: str, *, active: bool, version: int, alias_of: str | None = None
+) -> bool:
+    """Stores what a member may do and whose alias it is; False if a version not older is there."""
+    row = {
+        "program_id": program_id,
+        "member_id": member_id,
+        "active": active,
+        "version": version,
+        "alias_of": alias_of,
+    }
     statement = upsert(members).values(row)
     newer = members.c.version < statement.excluded.version
-    await tx.execute(statement.on_conflict_do_update(index_elements=["program_id", "member_id"], set_=row, where=newer))
+    stored = statement.on_conflict_do_update(index_elements=["program_id", "member_id"], set_=row, where=newer)
+    return (await tx.execute(stored)).rowcount == 1
+
+
+async def assets_of(tx: Tx, program_id: str, member_id: str) -> set[str]:
+    """The assets that a member has accounts of."""
+    of_member = (accounts.c.program_id == program_id, accounts.c.owner_kind == Owner.MEMBER)
+    return set(await tx.scalars(select(accounts.c.asset).where(*of_member, accounts.c.owner == member_id)))
+
+
+_HANDED_OVER: Final = text("""
+WITH given AS (
+    SELECT e.program_id, e.transaction_id, e.account_id, a.asset
+    FROM entries e JOIN accounts a USING (program_id, account_id)
+    WHERE a.program_id = :program_id AND a.owner_kind = :owner_kind AND a.owner = :merged
+        AND e.kind = :transfer AND e.category = :adjust AND e.amount < 0
+), left_lots AS (
+    SELECT g.transaction_id, u.lot_id, row_number() OVER (PARTITION BY g.transaction_id ORDER BY u.position) AS place
+    FROM given g JOIN lot_uses u ON u.program_id = g.program_id AND u.transaction_id = g.transaction_id
+    JOIN lots l ON l.program_id = u.program_id AND l.account_id = g.account_id AND l.lot_id = u.lot_id
+    WHERE u.amount > 0
+), came_lots AS (
+    SELECT g.transaction_id, g.asset, l.lot_id, l.remaining,
+        row_number() OVER (PARTITION BY g.transaction_id ORDER BY l.lot_id) AS place
+    FROM given g JOIN accounts s ON s.program_id = g.program_id AND s.owner_kind = :owner_kind
+        AND s.owner = :survivor AND s.asset = g.asset
+    JOIN entries e ON e.program_id = g.program_id AND e.transaction_id = g.transaction_id
+        AND e.account_id = s.account_id
+    JOIN lots l ON l.program_id = e.program_id AND l.account_id = e.account_id AND l.received_at = e.recorded_at
+)
+SELECT c.asset, c.lot_id AS came, g.lot_id AS gone FROM came_lots c JOIN left_lots g USING (transaction_id, place)
+WHERE c.remaining > 0
+""")
+
+
+async def handed_over(tx: Tx, program_id: str, merged: str, survivor: str) -> dict[str, dict[UUID, UUID]]:
+    """By asset: the survivor's lots that came by merging and have something left, each with the lot it came from.
+
+    A transfer makes its lots in the order in which it draws, and their ids are made in order.
+    """
+    words = {"transfer": int(Kind.TRANSFER), "adjust": int(Category.ADJUST), "owner_kind": int(Owner.MEMBER)}
+    names = {"program_id": program_id, "merged": merged, "survivor": survivor}
+    found: dict[str, dict[UUID, UUID]] = {}
+    for asset, came, gone in await tx.execute(_HANDED_OVER.bindparams(**words, **names)):
+        found.setdefault(asset, {})[came] = gone
+    return found
 
 
 async def find_redemption(tx: Tx, program_id: str, transaction_id: UUID) -> tuple[int, Entry] | None:

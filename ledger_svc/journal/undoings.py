@@ -34,7 +34,7 @@ class Reverse:
         original.reversed += amount
         book.reversals.append((original, amount))
         book.tell("points.reversed", account, entry, amount)
-        return Posted.of(account, entry, amount, expired)
+        return Posted.of(book.forward(account, self.at), entry, amount, expired)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +62,15 @@ class ClawBack:
         left = account.unlapsed(self.transaction_id, original.entry.amount) + original.moved
         taken = max(0, min(amount, left))
         if self.write_off:
-            taken = min(taken, max(0, account.posted - account.held))
+            counting = book.accounts[book.counting(original.key)]
+            taken = min(taken, max(0, counting.posted - counting.held))
         account.check_room(-taken)
         original.reversed += amount
         original.moved -= taken
         book.reversals.append((original, amount))
         if not taken:
-            return Posted(new_id(), 0, account.posted, amount)
+            return Posted(new_id(), 0, book.forward(account, self.at).posted, amount)
         draft = Draft(new_id(), Kind.REVERSE, original.entry.category, self.at, reverses=self.transaction_id)
         entry = account.claw_back(draft, self.transaction_id, taken)
         book.tell("points.reversed", account, entry, taken)
-        return Posted.of(account, entry, taken, amount - taken)
+        return Posted.of(book.forward(account, self.at), entry, taken, amount - taken)

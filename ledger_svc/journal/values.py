@@ -17,6 +17,14 @@ class LotsMissing(Exception):  # noqa: N818 - not an error: the account is loade
     """A posting has to look beyond the lots that were loaded."""
 
 
+class MembersMerged(Exception):  # noqa: N818 - not an error: the batch is loaded again, for those who count
+    """A batch was loaded for members that are aliases, or were: `aliases` says who counts for them."""
+
+    def __init__(self, aliases: dict[str, str]) -> None:
+        super().__init__()
+        self.aliases = aliases
+
+
 class Kind(IntEnum):
     """What kind of movement an entry is; the numbers are `rewards.ledger.v1.Transaction.Kind`."""
 

@@ -105,10 +105,12 @@ class StatementRpcs(Rpcs):
 
     @asynccontextmanager
     async def _member(self, program: Program, member_id: str, asset: str) -> AsyncIterator[tuple[Tx, Key, bool]]:
-        """A connection to read from, the member's account, and whether the member may earn and redeem.
+        """A connection to read from, the account of the member or of whom he was merged into, and whether that one may
+        earn and redeem.
 
         Raises INVALID_REQUEST for an asset the program does not have, MEMBER_NOT_FOUND also for another program's.
         """
         key = member_key(program, member_id, asset)
         async with self.db.read() as tx:
-            yield tx, key, await journal.member_active(tx, program.program_id, member_id)
+            counting = await journal.counting(tx, program.program_id, member_id)
+            yield tx, key._replace(owner=counting.member_id), counting.active

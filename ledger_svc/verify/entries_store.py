@@ -99,16 +99,18 @@ SELECT program_id, account_id, posted, held FROM accounts a WHERE posted < held 
     owner_kind <> %(member)s
     OR EXISTS (SELECT FROM lots l WHERE l.program_id = a.program_id AND l.account_id = a.account_id AND l.remaining > 0)
     OR NOT EXISTS (SELECT FROM entries e WHERE e.program_id = a.program_id AND e.account_id = a.account_id
-        AND e.kind = %(reverse)s AND e.amount < 0))""",
+        AND e.amount < 0 AND (e.kind = %(reverse)s OR (e.kind = %(transfer)s AND e.category = %(merging)s))))""",
         ACCOUNT + "posted {posted} is less than held {held}",
     ),
     Check(
         "L3",
         "no spend ever took a balance below zero",
         "entries",
+        # A merge hands a debt on, which the survivor may not be able to pay either.
         """
 SELECT program_id, account_id, transaction_id, balance_after FROM entries
-WHERE kind IN (%(redeem)s, %(transfer)s, %(settle)s) AND amount < 0 AND balance_after < 0""",
+WHERE kind IN (%(redeem)s, %(transfer)s, %(settle)s) AND amount < 0 AND balance_after < 0
+    AND NOT (kind = %(transfer)s AND category = %(merging)s)""",
         ENTRY + "it left {balance_after}",
     ),
     Check(

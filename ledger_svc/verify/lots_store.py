@@ -32,7 +32,8 @@ WHERE CASE a.owner_kind WHEN %(member)s THEN greatest(a.posted::numeric - a.held
         "lots",
         # A hold that ended and wrote nothing gave everything back, unless a debt took it.
         """
-WITH debtors AS (SELECT DISTINCT program_id, account_id FROM entries WHERE kind = %(reverse)s AND amount < 0),
+WITH debtors AS (SELECT DISTINCT program_id, account_id FROM entries
+    WHERE amount < 0 AND (kind = %(reverse)s OR (kind = %(transfer)s AND category = %(merging)s))),
 silent AS (
     SELECT h.program_id, h.hold_id AS transaction_id, d.account_id IS NOT NULL AS indebted
     FROM holds h LEFT JOIN debtors d USING (program_id, account_id)
@@ -65,12 +66,15 @@ WHERE l.lapsed <> coalesce(x.taken, 0)""",
         "a debit draws what it takes, a reversal gives back what it returns",
         "lot_uses",
         # Where an earning was taken back, there may have been a debt: a clawback draws what is still there, what
-        # comes in fills the debt first, and of what comes back the debt takes its part (G11).
+        # comes in fills the debt first, and of what comes back the debt takes its part (G11). A merge hands debts on,
+        # and where it is undone gives lots back (G44).
         """
-WITH debtors AS (SELECT DISTINCT program_id, account_id FROM entries WHERE kind = %(reverse)s AND amount < 0),
+WITH debtors AS (SELECT DISTINCT program_id, account_id FROM entries
+    WHERE amount < 0 AND (kind = %(reverse)s OR (kind = %(transfer)s AND category = %(merging)s))),
 asked AS (
     SELECT e.program_id, e.transaction_id,
-        CASE WHEN (e.amount > 0) = (e.kind = %(reverse)s) THEN -e.amount ELSE 0 END AS least,
+        CASE WHEN e.kind = %(transfer)s AND e.category = %(merging)s THEN 0
+            WHEN (e.amount > 0) = (e.kind = %(reverse)s) THEN -e.amount ELSE 0 END AS least,
         CASE WHEN d.account_id IS NULL THEN -e.amount WHEN e.amount < 0 THEN coalesce(h.amount, -e.amount)
             WHEN e.kind = %(reverse)s THEN 0 ELSE e.amount END AS most, 0 AS drawn
     FROM entries e JOIN accounts a USING (program_id, account_id)

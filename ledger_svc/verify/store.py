@@ -11,7 +11,7 @@ from psycopg.rows import dict_row
 
 from ledger_svc.adjustments.rules import Status
 from ledger_svc.journal.book import HoldState
-from ledger_svc.journal.values import Kind, Owner
+from ledger_svc.journal.values import Category, Kind, Owner
 from ledger_svc.verify.check import Check
 from ledger_svc.verify.entries_store import ENTRIES
 from ledger_svc.verify.keys_store import KEYS, SERVER
@@ -85,6 +85,7 @@ def _words() -> dict[str, object]:
     return {
         **{word.name.lower(): int(word) for words in (Kind, Owner, HoldState, Status) for word in words},
         "done": int(State.DONE),
+        "merging": int(Category.ADJUST),
         "naming": list(operations),
         "placing": [operation for operation, field in operations.items() if field == "hold_id"],
     }

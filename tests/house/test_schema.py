@@ -10,9 +10,12 @@ from sqlalchemy import MetaData, create_engine, make_url
 from devmesh.postgres import PostgresServer
 
 SERVICES = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc")
-ROOMS = {"fulfillment_svc": ("redemptions.tables", "webhooks.tables")}
+ROOMS = {
+    "identity_svc": ("members.tables", "signin.tables"),
+    "fulfillment_svc": ("redemptions.tables", "webhooks.tables"),
+}
 APPEND_ONLY = {
-    "identity_svc": ("audit",),
+    "identity_svc": ("audit", "erasures"),
     "ledger_svc": ("entries", "lot_uses", "events", "rules"),
     "catalog_svc": ("reward_versions",),
     "fulfillment_svc": ("redemption_edges", "events"),

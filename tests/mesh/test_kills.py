@@ -90,3 +90,26 @@ async def funding_is_whole(mesh: Mesh) -> None:
             return rows == (0,)
 
     assert await until(none_held)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("victim", ["ledger_svc", "identity_svc"])
+async def test_kill_during_merges(api: Api, mesh: Mesh, victim: str) -> None:  # G44
+    survivor = await api.member(points=7)
+    merged = [await api.member(points=100) for _ in range(8)]
+
+    async def there_and_back(member_id: str) -> None:
+        for operation in ("MergeProfiles", "UnmergeProfiles", "MergeProfiles"):
+            body = {"mergedId": member_id} | ({"survivorId": survivor} if operation == "MergeProfiles" else {})
+            answer = await retried(api, operation, body, key=str(new_id()))
+            assert answer.status == 200, answer
+
+    journeys = [asyncio.create_task(there_and_back(member_id)) for member_id in merged]
+    for _ in range(3):
+        await asyncio.sleep(0)
+        mesh.kill(victim)
+        await mesh.ready(victim)
+    await asyncio.gather(*journeys)
+    for member_id in (survivor, *merged):
+        found = await retried(api, "GetBalance", {"memberId": member_id}, key=str(new_id()))
+        assert found.result["balance"] == 807

@@ -1,0 +1,1 @@
+"""Mail to members that other services ask for; nothing of it is kept."""

@@ -1,0 +1,1 @@
+"""How members show who they are: passwords, one-time codes, and tokens of their own."""
