@@ -107,7 +107,9 @@ async def _accounts(reader: Reader, book: Book, lots_max: int) -> dict[int, Acco
         key = Key(book.program_id, Owner(owner_kind), owner, asset)
         accounts[account_id] = book.accounts[key] = Account(key, account_id, posted, held, version, last_at)
     for account_id, *lot in await reader.rows("lots"):
-        accounts[account_id].lots.append(Lot(*lot))
+        # An account that came about after the locks were taken is missing, whatever it has got meanwhile.
+        if account_id in accounts:
+            accounts[account_id].lots.append(Lot(*lot))
     for account in accounts.values():
         if len(account.lots) >= lots_max:
             account.horizon = account.lots[-1].order()
