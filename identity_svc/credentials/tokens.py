@@ -91,7 +91,7 @@ class TokenServicer(TokenServiceServicer):
             token_type=_BEARER,
             exp=int(token.expires_at.timestamp()),
             iat=int(token.issued_at.timestamp()),
-            sub=token.credential_id,
+            sub=token.member_id or token.credential_id,
             aud=self._audience.resource,
             iss=self._audience.issuer,
             jti=str(token.token_id),
