@@ -6,9 +6,10 @@ from rewards.identity.v1 import credentials_pb2 as pb
 from identity_svc.tests.running import Running
 from identity_svc.tests.test_gatekeeper import REST
 from identity_svc.tests.test_introspection import introspect, revoke
+from identity_svc.tests.test_member_tokens import token_of
 from identity_svc.tests.test_revocation import TRIALS, add_partner, passed
 from identity_svc.tests.test_rotation import rotate
-from identity_svc.tests.test_signin import member, token_of
+from identity_svc.tests.test_signin import member
 
 __all__ = ["member"]
 
