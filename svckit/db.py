@@ -25,7 +25,7 @@ _LOST_RACE: Final = frozenset({"40001", "40P01"})
 _BUSY: Final = frozenset({"55P03", "57014", "53300", "57P01", "57P02", "57P03"})
 _SESSION: Final = (
     "-c timezone=UTC -c lock_timeout=3s -c statement_timeout=5s -c idle_in_transaction_session_timeout=10s"
-    " -c synchronous_commit=on"
+    " -c synchronous_commit=on -c plan_cache_mode=force_generic_plan"
 )
 # A server that has gone silent is given up after ten seconds, not after the hours that TCP would wait.
 _LINK: Final = {"connect_timeout": 2, "keepalives_idle": 5, "keepalives_interval": 2, "tcp_user_timeout": 10_000}
