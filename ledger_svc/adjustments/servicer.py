@@ -1,6 +1,7 @@
 """AdjustmentsService: what is asked for and what it does to the account are of one transaction."""
 
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from rewards.ledger.v1 import adjustments_pb2 as pb
@@ -35,7 +36,7 @@ class AdjustmentsServicer(Rpcs, AdjustmentsServiceServicer):
                 return pb.CreateAdjustmentResponse(adjustment=wire.message(asked))
             done = asked.posted_alone(now)
             await store.add(tx, done)
-            posted = await self._posted(tx, program, done)
+            posted = await self._posted(tx, program, done, now)
             return pb.CreateAdjustmentResponse(adjustment=wire.message(done), balance=posted.balance)
 
         return await self.idempotency.once(request, pb.CreateAdjustmentResponse, work)
@@ -54,7 +55,7 @@ class AdjustmentsServicer(Rpcs, AdjustmentsServiceServicer):
                 raise Refused(Reason.CONFLICT, "The member was merged since; reject this and ask anew.")
             done = asked.approved(approver, now)
             await store.decide(tx, done)
-            posted = await self._posted(tx, program, done)
+            posted = await self._posted(tx, program, done, now)
             return pb.ApproveAdjustmentResponse(adjustment=wire.message(done), balance=posted.balance)
 
         return await self.idempotency.once(request, pb.ApproveAdjustmentResponse, work)
@@ -89,8 +90,7 @@ class AdjustmentsServicer(Rpcs, AdjustmentsServiceServicer):
             token = paging.token(request, page[-1].created_at.isoformat(), str(page[-1].adjustment_id))
         return pb.ListAdjustmentsResponse(adjustments=map(wire.message, page), next_page_token=token)
 
-    async def _posted(self, tx: Tx, program: Program, done: Adjustment) -> Posted:
-        at = program.now(self.clock)
+    async def _posted(self, tx: Tx, program: Program, done: Adjustment, at: datetime) -> Posted:
         key = member_key(program, done.member_id, done.asset)
         until = done.expires_at
         posting = Adjust(key, at, done.adjustment_id, done.points, done.reason_code, done.effective_at, until)

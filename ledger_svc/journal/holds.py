@@ -1,11 +1,13 @@
 """The RPCs that fulfillment_svc's sagas call, and batches: one durable write for many postings."""
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
 from rewards.ledger.v1 import journal_pb2 as pb
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceServicer
 
+from ledger_svc.earning.rules import Rule
 from ledger_svc.earning.store import rules_in_force
 from ledger_svc.journal import batches, replies, wire
 from ledger_svc.journal.book import Posting
@@ -49,8 +51,10 @@ class JournalServicer(Rpcs, JournalServiceServicer):
         """Posts many in one durable write, each with its own key and outcome."""
         own = call.current().principal.program_id
         program, now = await self.program(own or request.program_id)
-        async with self.db.read() as tx:
-            in_force = await rules_in_force(tx, program.program_id)
+        in_force: Sequence[Rule] = ()
+        if any(sent.HasField("event") for sent in request.items):
+            async with self.db.read() as tx:
+                in_force = await rules_in_force(tx, program.program_id)
         items = [batches.item(sent, program, now, in_force, self.idempotency) for sent in request.items]
         results = await self.journal.post_many(program.program_id, items, batches.mode(request.mode))
         return pb.PostBatchResponse(results=map(batches.result, request.items, items, results))

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, LiteralString, TypeVar
+from typing import Any, Final, LiteralString, TypeVar
 
 import grpc
 import psycopg
@@ -190,6 +190,10 @@ async def prepare(address: str, authority: Any, members: Iterable[str]) -> None:
         rule = earning_pb2.PutRuleRequest(program_id=PROGRAM, rule=BASE_RULE)
         operator = headers(Principal(Kind.OPERATOR, "op"))
         await earning_pb2_grpc.EarningRulesServiceStub(gateway).PutRule(rule, metadata=operator)
+
+
+# Nobody can write a key as long as somebody holds this.
+KEYS_HELD: Final = "LOCK TABLE idempotency_keys IN SHARE MODE"
 
 
 def superuser(url: str) -> str:

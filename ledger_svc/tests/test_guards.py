@@ -9,10 +9,9 @@ import os
 import signal
 from typing import Final
 
-from ledger_svc.tests.instances import Twins, ask, holding, recovered, stopped_walwriter, waiting
+from ledger_svc.tests.instances import KEYS_HELD, Twins, ask, holding, recovered, stopped_walwriter, waiting
 
 WRITES_HELD: Final = "LOCK TABLE entries, idempotency_keys IN SHARE MODE"
-KEYS_HELD: Final = "LOCK TABLE idempotency_keys IN SHARE MODE"
 ACCOUNT_HELD: Final = "SELECT 1 FROM accounts WHERE account_id = %s FOR UPDATE"
 
 

@@ -8,6 +8,7 @@ import pytest
 from rewards.ledger.v1 import journal_pb2, points_pb2
 
 from ledger_svc.tests.instances import (
+    KEYS_HELD,
     PROGRAM,
     Caller,
     Instance,
@@ -22,7 +23,6 @@ from ledger_svc.tests.instances import (
 from ledger_svc.tests.swallowing import CallerProxy, DatabaseProxy, Loss, caller_proxy, database_proxy
 from ledger_svc.verify.report import faults, findings
 
-KEYS_HELD: Final = "LOCK TABLE idempotency_keys IN SHARE MODE"
 KEPT: Final = "SELECT key, body FROM idempotency_keys WHERE operation = 'RedeemPoints'"
 
 

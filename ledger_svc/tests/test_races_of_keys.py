@@ -7,10 +7,9 @@ from typing import Any, Final, NamedTuple
 import pytest
 from rewards.ledger.v1 import journal_pb2, points_pb2
 
-from ledger_svc.tests.instances import Twins, ask, holding, waiting
+from ledger_svc.tests.instances import KEYS_HELD, Twins, ask, holding, waiting
 from ledger_svc.verify.report import faults, findings
 
-KEYS_HELD: Final = "LOCK TABLE idempotency_keys IN SHARE MODE"
 MADE: Final = """
 SELECT (SELECT count(*) FROM entries), (SELECT count(*) FROM holds), (SELECT count(*) FROM adjustments)"""
 

@@ -14,6 +14,7 @@ from rewards.ledger.v1 import journal_pb2
 from devmesh.postgres import PostgresServer
 from ledger_svc.tests.audited import call, history, hold
 from ledger_svc.tests.conftest import PROGRAM, running
+from ledger_svc.tests.instances import superuser
 from ledger_svc.tests.tampers import TAMPERS, Tamper
 from ledger_svc.verify.report import faults, findings, verify
 from ledger_svc.verify.store import CHECKS, examine, judge
@@ -30,10 +31,6 @@ async def url(postgres: PostgresServer, migrated: Any, authority: Any) -> AsyncI
         await history(made)
     yield address
     await execute(cluster, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def superuser(url: str) -> str:
-    return url.replace("ledger_runtime@", "postgres@")
 
 
 async def execute(url: str, statement: LiteralString) -> None:
