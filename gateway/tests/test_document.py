@@ -107,7 +107,7 @@ def test_what_a_call_needs_is_in_it(made: Json) -> None:
 
 def test_a_call_is_refused_with_what_its_comment_names() -> None:
     rpc = next(rpc for rpc in published(load(DESCRIPTORS)) if rpc.name == "RedeemPoints")
-    named = refused_with(rpc, "Refused with OUT_OF_STOCK, or NOT_A_REASON.", has_body=True)
+    named = refused_with(rpc, "Refused with OUT_OF_STOCK, or NOT_A_REASON.", json_body=True)
     assert {"OUT_OF_STOCK", "IDEMPOTENCY_KEY_MISSING", "UNAUTHENTICATED", "UNSUPPORTED_MEDIA_TYPE"} <= named
     assert "NOT_A_REASON" not in named
 
