@@ -8,6 +8,7 @@ from rewards.options.v1 import options_pb2
 from rewards.options.v1.options_pb2 import Deprecation
 
 from gateway.openapi.comments import Comments, summary
+from gateway.openapi.forms import FORMS
 from gateway.openapi.headers import DEPRECATED, LIMITS, REPLAYED, TAGGED, referred
 from gateway.openapi.messages import Messages
 from gateway.openapi.refusals import Refusals, refused_with
@@ -95,7 +96,7 @@ class Operations:
         if binding.body != "*":
             schema = self._messages.field(message.fields_by_name[binding.body], sent=True)
             if self._is_raw(rpc, binding):
-                return _raw(schema)
+                return _raw(rpc, schema)
             return {"required": True, "content": {"application/json": {"schema": schema}}}
         elsewhere = [message.fields_by_name[name].json_name for name in binding.variables]
         must, one_of = self._messages.required(message)
@@ -156,9 +157,8 @@ def _security(rpc: Rpc) -> list[Json]:
     return [*partner, *member, *operator]
 
 
-def _raw(schema: Schema) -> Json:
+def _raw(rpc: Rpc, schema: Schema) -> Json:
     """A body that the service reads by itself: a form, or the same as JSON."""
-    text = schema.pop("description", "")
-    kinds = ("application/x-www-form-urlencoded", "application/json")
-    content = {kind: {"schema": {"type": "object", "additionalProperties": {"type": "string"}}} for kind in kinds}
-    return {"required": True, "description": text, "content": content}
+    form = FORMS.get(rpc.name, {"type": "object", "additionalProperties": {"type": "string"}})
+    content = {kind: {"schema": form} for kind in ("application/x-www-form-urlencoded", "application/json")}
+    return {"required": True, "description": schema.get("description", ""), "content": content}

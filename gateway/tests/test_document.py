@@ -100,6 +100,9 @@ def test_what_a_call_needs_is_in_it(made: Json) -> None:
     assert made["paths"]["/v1/ReversalPoints"]["post"]["parameters"][0]["$ref"].endswith("/OptionalIdempotencyKey")
     assert made["paths"]["/v1/GetBalance"]["post"]["security"][-1] == {"memberToken": []}
     assert made["paths"]["/oauth/token"]["post"]["security"] == []
+    token = made["paths"]["/oauth/Auth/Token"]["post"]["requestBody"]["content"]
+    assert set(token) == {"application/x-www-form-urlencoded", "application/json"}
+    assert all(form["schema"]["required"] == ["grant_type"] for form in token.values())
     capture = made["paths"]["/v1/holds/{holdId}:capture"]["post"]
     assert [p.get("name") for p in capture["parameters"]] == ["holdId", None]
     assert [*capture["requestBody"]["content"]["application/json"]["schema"]["properties"]] == ["points"]
