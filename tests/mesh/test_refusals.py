@@ -100,3 +100,10 @@ async def test_the_operations_refuse_with(reason: str, stage: Stage) -> None:
     with stage.away(OUTAGES.get(reason)):
         answers = await asyncio.gather(*map(wrong, operations))
     assert [answer for answer in answers if answer] == []
+
+
+async def test_the_operations_take_no_other_method(stage: Stage) -> None:
+    for operation in {general.TOKEN, *(f"/v1/{name}" for name, _ in DOCUMENTED if not name.startswith("/"))}:
+        async with stage.http.get(operation) as response:
+            body = await response.json()
+            assert (response.status, body["ErrorCode"], response.headers["allow"]) == (405, 1007, "POST"), operation
