@@ -92,8 +92,8 @@ async def codes(doors: list[aiohttp.ClientSession], credential: str, trials: int
 
 
 async def refused_everywhere(doors: list[aiohttp.ClientSession], credential: str) -> bool:
-    """Whether not one of many calls passes. A gatekeeper that a busy machine keeps from reading in time refuses with
-    UNAVAILABLE, which is a refusal too."""
+    """Whether not one of many calls passes. Where a busy machine keeps a gatekeeper from answering within the second
+    that Envoy waits for it, Envoy refuses with UNAVAILABLE."""
     found = await codes(doors, credential, TRIALS)
     return {2001} <= found <= {2001, 9002}
 
