@@ -195,6 +195,14 @@ class Account:
         self.changes.held = True
         return self._post(draft, -amount)
 
+    def capture_part(self, draft: Draft, held: list[Use], amount: int) -> tuple[Entry, list[Use]]:
+        """Posts `amount` of a hold. The rest stays frozen, where it is, for another one; gives what that is."""
+        _, rest = split(held, amount)
+        self.changes.uses[draft.transaction_id] = [Use(use.lot_id, -use.amount) for use in rest]
+        self.held -= amount
+        self.changes.held = True
+        return self._post(draft, -amount), rest
+
     def release(self, hold_id: UUID, held: list[Use], total: int) -> None:
         """Ends a hold: everything goes back to its lots; what has run out meanwhile expires there."""
         self._return(hold_id, held)
