@@ -42,7 +42,7 @@ from svckit.testing import calling, headers, partner, serving
 Result = TypeVar("Result")
 SCOPES = ("points:read", "points:write", "events:write", "funding:read", "funding:write")
 OPERATOR = headers(Principal(Kind.OPERATOR, "op"))
-NAMES = ("transaction_id", "reversal_id", "hold_id", "adjustment_id")
+NAMES = ("rest_hold_id", "transaction_id", "reversal_id", "hold_id", "adjustment_id")
 
 
 class Seen(NamedTuple):
