@@ -218,7 +218,7 @@ events = Table(
     Column("points", BigInteger, nullable=False),
 )
 
-# A row a batch and not a row an item: 1,000 items take some 10 KB so, and 160 KB otherwise.
+# A row a batch and not a row an item: 1,000 items with UUIDs for keys take 41 KB so, and 150 KB otherwise.
 transaction_batches = Table(
     "transaction_batches",
     metadata,
