@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, LiteralString, NamedTuple
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from rewards.identity.v1 import programs_pb2
 from rewards.ledger.v1 import batches_pb2 as pb
@@ -151,8 +151,10 @@ async def one_after_the_other(program: Program, mode: str, sent: Sequence[Sent])
 
 
 @settings(
-    max_examples=40,
+    max_examples=25,
     deadline=None,
+    # What it finds is short enough to be read, and to shorten it takes longer than a test may.
+    phases=(Phase.generate,),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(batches)
