@@ -34,6 +34,13 @@ class Kept(NamedTuple):
     refusal: bytes | None
 
 
+class Found(NamedTuple):
+    """An item, and the answer that its key keeps, as bytes, if it succeeded."""
+
+    kept: Kept
+    answer: bytes | None
+
+
 class Batch(NamedTuple):
     """A batch and its items in their order."""
 

@@ -45,8 +45,8 @@ class TransactionBatchesServicer(Rpcs, TransactionBatchesServiceServicer):
     async def GetBatchStatus(self, request: pb.GetBatchStatusRequest, context: Any) -> pb.GetBatchStatusResponse:
         """Reads a batch, and a page of its items."""
         program_id, batch_id = call.current().program_id, uuid(request.batch_id, "batchId")
-        start, size = wire.start(request), paging.size(request.page_size)
+        start, size = wire.before(request), paging.size(request.page_size)
         async with self.db.read() as tx:
             tally = await store.tally(tx, program_id, batch_id)
             page = await store.page(tx, program_id, batch_id, start, size)
-        return wire.status(request, tally, page)
+        return wire.status(request, tally, start, page)

@@ -1,16 +1,17 @@
 """SQL of batches. A batch is one row, with an array for each column of its items."""
 
-from typing import Final, NamedTuple
+from typing import Final
 from uuid import UUID
 
 from sqlalchemy import insert, text
 
-from ledger_svc.bulk.rules import Batch, ItemStatus, Kept, Tally
+from ledger_svc.bulk.rules import Batch, Found, ItemStatus, Kept, Tally
 from ledger_svc.journal.values import Mode
 from ledger_svc.tables import transaction_batches
 from svckit.db import Tx
 from svckit.errors import Reason, Refused
 
+# Statuses are ItemStatus' numbers.
 _TALLY: Final = text("""
 SELECT mode, created_at, cardinality(array_positions(statuses, 1::smallint)) AS succeeded,
     cardinality(array_positions(statuses, 2::smallint)) AS failed,
@@ -29,13 +30,6 @@ LEFT JOIN idempotency_keys k ON i.status = 1
     AND k.program_id = i.program_id AND k.operation = 'InsertTransactionData' AND k.key = i.key
 ORDER BY i.place
 """)
-
-
-class Found(NamedTuple):
-    """An item, and the answer that its key keeps, as bytes, if it succeeded."""
-
-    kept: Kept
-    answer: bytes | None
 
 
 async def add(tx: Tx, batch: Batch) -> None:

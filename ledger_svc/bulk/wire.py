@@ -1,17 +1,19 @@
 """Batches to and from protobuf."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from rewards.ledger.v1 import batches_pb2 as pb
 from rewards.ledger.v1 import journal_pb2, points_pb2
 
-from ledger_svc.bulk.rules import ItemStatus, Kept, Tally
-from ledger_svc.bulk.store import Found
+from ledger_svc.bulk.rules import Found, ItemStatus, Kept, Tally
 from ledger_svc.journal.wire import timestamp
 from svckit import paging
 from svckit.errors import invalid
 
-_STATUSES = {"event": ItemStatus.SUCCEEDED, "refusal": ItemStatus.FAILED, "skipped": ItemStatus.SKIPPED}
+_STATUSES: Final = {"event": ItemStatus.SUCCEEDED, "refusal": ItemStatus.FAILED, "skipped": ItemStatus.SKIPPED}
+# As the proto has it.
+_ITEMS_MAX: Final = 1_000
 
 
 def item(sent: pb.BatchTransaction) -> journal_pb2.PostBatchItem:
@@ -30,20 +32,22 @@ def kept(sent: journal_pb2.PostBatchItem, result: journal_pb2.PostBatchResult) -
     return Kept(sent.idempotency_key, _STATUSES[result.WhichOneof("outcome") or ""], result.replayed, refusal)
 
 
-def start(request: pb.GetBatchStatusRequest) -> int:
+def before(request: pb.GetBatchStatusRequest) -> int:
     """How many items are before the page. Raises INVALID_REQUEST for a token that somebody else made."""
     found = paging.place(request, 1)
     if found is None:
         return 0
-    if not found[0].isdecimal() or len(found[0]) > len("1000"):
+    count = int(found[0]) if found[0].isdecimal() else -1
+    if not 0 <= count <= _ITEMS_MAX:
         raise invalid(pageToken="is not a token of this list")
-    return int(found[0])
+    return count
 
 
-def status(request: pb.GetBatchStatusRequest, tally: Tally, page: Sequence[Found]) -> pb.GetBatchStatusResponse:
-    """A batch in figures, with a page of its items."""
-    first = start(request)
-    end = first + len(page)
+def status(
+    request: pb.GetBatchStatusRequest, tally: Tally, start: int, page: Sequence[Found]
+) -> pb.GetBatchStatusResponse:
+    """A batch in figures, with a page of its items, which `start` others come before."""
+    end = start + len(page)
     return pb.GetBatchStatusResponse(
         batch_id=request.batch_id,
         status=pb.GetBatchStatusResponse.Status.ValueType(tally.status),
@@ -54,7 +58,7 @@ def status(request: pb.GetBatchStatusRequest, tally: Tally, page: Sequence[Found
         failed=tally.failed,
         skipped=tally.skipped,
         first_failed=tally.first_failed,
-        results=[_result(first + place, found) for place, found in enumerate(page)],
+        results=[_result(start + place, found) for place, found in enumerate(page)],
         next_page_token=paging.token(request, str(end)) if end < tally.total else "",
     )
 

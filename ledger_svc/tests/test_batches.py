@@ -9,6 +9,7 @@ from rewards.ledger.v1 import journal_pb2, outcomes_pb2, points_pb2
 
 from ledger_svc.tests.conftest import PROGRAM, SCOPES, Ledger
 from ledger_svc.tests.instances import ask
+from svckit import paging
 from svckit.clients import _refusal
 from svckit.clock import new_id
 from svckit.errors import Reason
@@ -194,7 +195,10 @@ async def test_results_are_paged_by_their_places(ledger: Ledger) -> None:  # G63
     assert [len(page.results) for page in pages] == [50, 50, 20]
     assert [result for page in pages for result in page.results] == list(whole.results)
     other = await send(ledger, event("z"))
-    for bad in (pages[0].next_page_token, "nonsense"):
+    of_other = pb.GetBatchStatusRequest(batch_id=other)
+    forged = [paging.token(of_other, *place) for place in ((), ("-1",), ("x",), ("1001",), ("1", "2"))]
+    assert (await status(ledger, other, page_token=paging.token(of_other, "1000"))).results == []
+    for bad in (pages[0].next_page_token, "nonsense", *forged):
         assert (await refusal_of(status(ledger, other, page_token=bad))).reason == Reason.INVALID_REQUEST
 
 
