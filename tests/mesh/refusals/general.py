@@ -15,6 +15,7 @@ NOBODY: Final = {"memberId": "m_nobody"}
 _NO_TRANSACTION: Final = {"transactionId": "01990f3e-8c1a-7b52-9d5e-3f6a1c2b4d70"}
 _NO_CODE: Final = {"otpId": "01990f3e-8c1a-7b52-9d5e-3f6a1c2b4d70", "code": "000000"}
 _RELATION: Final = {"type": "crm", "value": "nobody"}
+_EVENT: Final = {"type": "purchase", "amount": 1}
 _TOO_LONG: Final = b"x" * 1_100_000
 
 # A good request of each operation, about something that there is not.
@@ -29,8 +30,10 @@ SAMPLES: Final[dict[str, dict[str, Any]]] = {
     "LinkSubRelation": {**NOBODY, **_RELATION},
     "GetSubRelations": NOBODY,
     "UnlinkSubRelation": {**NOBODY, **_RELATION},
-    "InsertTransactionData": {**NOBODY, "type": "purchase", "amount": 1},
+    "InsertTransactionData": {**NOBODY, **_EVENT},
     "ReverseTransaction": _NO_TRANSACTION,
+    "InsertTransactionBatch": {"transactions": [{**NOBODY, **_EVENT, "idempotencyKey": "nobody's"}]},
+    "GetBatchStatus": {"batchId": "01990f3e-8c1a-7b52-9d5e-3f6a1c2b4d70"},
     "CheckAvailability": {**NOBODY, "points": 1},
     "RedeemPoints": {**NOBODY, "points": 1},
     "ReversalPoints": _NO_TRANSACTION,
@@ -51,6 +54,7 @@ SAMPLES: Final[dict[str, dict[str, Any]]] = {
 @CASES.provokes("TRANSACTION_NOT_FOUND")
 @CASES.provokes("NOT_FOUND")
 @CASES.provokes("CREDENTIALS_INVALID")
+@CASES.provokes("ORDER_NOT_FOUND")
 @CASES.provokes("OTP_INVALID")
 @CASES.provokes("UNAVAILABLE")
 @CASES.provokes("TIMEOUT")
@@ -150,7 +154,11 @@ async def _two_requests(stage: Stage, operation: str) -> tuple[dict[str, Any], d
         "UpdateProfile": ({**member, "status": "SUSPENDED"}, {"status": "ACTIVE"}),
         "LinkSubRelation": ({**member, **relation}, {"type": "device"}),
         "UnlinkSubRelation": ({**member, **relation}, {"type": "device"}),
-        "InsertTransactionData": ({**member, "type": "purchase", "amount": 1}, {"amount": 2}),
+        "InsertTransactionData": ({**member, **_EVENT}, {"amount": 2}),
+        "InsertTransactionBatch": (
+            {"transactions": [{**member, **_EVENT, "idempotencyKey": str(new_id())}]},
+            {"mode": "ATOMIC"},
+        ),
         "RedeemPoints": ({**member, "points": 1}, {"points": 2}),
         "ReverseTransaction": (_NO_TRANSACTION, {"amount": 1}),
         "ReversalPoints": (_NO_TRANSACTION, {"points": 1}),
