@@ -16,10 +16,8 @@ from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 from rewards.identity.v1 import credentials_pb2 as pb
 
 from devmesh.mesh import Mesh
-from devmesh.seed import FIRST
-from tests.mesh.test_access import Operator, codes, operator
-
-__all__ = ["operator"]
+from tests.mesh.operators import Operator
+from tests.mesh.test_access import codes
 
 # EdDSA is what RFC 8037 calls it and every library knows; RFC 9864 would have it called Ed25519.
 pytestmark = pytest.mark.filterwarnings("ignore:EdDSA is deprecated")
@@ -104,7 +102,7 @@ async def ask(one: AsyncOAuth2Client, metadata: AuthorizationServerMetadata, tok
 async def test_a_token_from_its_issue_to_its_revocation(
     session: Session, metadata: AuthorizationServerMetadata, operator: Operator, method: str, http: Any
 ) -> None:
-    client = await operator.client(await operator.partner())
+    client = await operator.client()
     one = await session(client.client_id, client.client_secret, method)
     granted = await one.fetch_token(grant_type="client_credentials", scope="points:read")
     assert granted["token_type"] == "Bearer"
@@ -171,7 +169,7 @@ async def test_what_is_wrong_with_an_assertion(
 async def test_errors_are_those_of_the_rfcs(
     session: Session, metadata: AuthorizationServerMetadata, operator: Operator
 ) -> None:
-    client, stranger = [await operator.client(await operator.partner()) for _ in range(2)]
+    client, stranger = [await operator.client() for _ in range(2)]
     one, two = [await session(some.client_id, some.client_secret) for some in (client, stranger)]
     with pytest.raises(OAuthError, match="invalid_scope"):
         await one.fetch_token(grant_type="client_credentials", scope="everything")
@@ -201,7 +199,7 @@ async def test_errors_are_those_of_the_rfcs(
 async def test_a_new_signing_key_is_published_before_it_signs_and_ends_the_old_ones_where_asked(
     session: Session, metadata: AuthorizationServerMetadata, operator: Operator, http: Any
 ) -> None:
-    client = await operator.client(await operator.partner())
+    client = await operator.client()
     one = await session(client.client_id, client.client_secret)
     granted = await one.fetch_token(grant_type="client_credentials")
     old = (await verified(metadata, granted["access_token"])).header["kid"]
@@ -219,9 +217,6 @@ async def test_a_new_signing_key_is_published_before_it_signs_and_ends_the_old_o
 async def with_keys(operator: Operator, key: Any) -> str:
     """A client of which the mesh knows the public key alone."""
     jwks = KeySet([key]).as_dict(private=False)
-    wanted = pb.CreateClientRequest(
-        program_id=FIRST, name="signs", scopes=["points:read"], plan_id="standard", jwks=json.dumps(jwks)
-    )
-    made = await operator.call("CreateClient", wanted)
+    made = await operator.client(scopes=["points:read"], jwks=json.dumps(jwks))
     assert not made.HasField("client_secret")
     return str(made.client_id)
