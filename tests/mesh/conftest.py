@@ -20,6 +20,7 @@ from ledger_svc.verify.report import faults, findings
 from svckit.clock import new_id
 from tests.mesh.operators import Operator, operating
 from tests.mesh.truth import Document
+from tests.mesh.twin import second_door
 
 TIRELESS = "tireless"
 
@@ -125,6 +126,20 @@ async def api(mesh: Mesh, http: aiohttp.ClientSession) -> Api:
 async def operator(mesh: Mesh) -> AsyncIterator[Operator]:
     async with operating(mesh) as one:
         yield one
+
+
+@pytest.fixture(scope="module")
+async def second_url(mesh: Mesh, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The mesh's second door, with a gatekeeper of its own behind it."""
+    async with second_door(mesh, tmp_path_factory.mktemp("twin")) as url:
+        yield url
+
+
+@pytest.fixture
+async def doors(http: aiohttp.ClientSession, second_url: str) -> AsyncIterator[list[aiohttp.ClientSession]]:
+    """Both doors."""
+    async with aiohttp.ClientSession(base_url=second_url) as other:
+        yield [http, other]
 
 
 @pytest.fixture(scope="session")

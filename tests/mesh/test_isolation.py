@@ -76,14 +76,14 @@ class Caller:
 
 
 @dataclass(frozen=True)
-class Doors:
-    """Both doors of the mesh."""
+class Forms:
+    """The two forms in which the mesh is asked."""
 
     http: aiohttp.ClientSession
     channel: grpc.aio.Channel
 
     async def ask(self, taker: Taker, request: Json, credential: str | None, key: str) -> list[Seen]:
-        """What each door answers, in each of the forms that the operation has."""
+        """What is answered, in each of the forms that the operation has."""
         return [
             await at_grpc(self.channel, taker.rpc, request, credential, key),
             *[await at_rest(self.http, form, request, credential, key) for form in taker.rpc.bindings],
@@ -91,9 +91,9 @@ class Doors:
 
 
 @pytest.fixture
-async def doors(mesh: Mesh, http: aiohttp.ClientSession) -> AsyncIterator[Doors]:
+async def forms(mesh: Mesh, http: aiohttp.ClientSession) -> AsyncIterator[Forms]:
     async with grpc.aio.insecure_channel(mesh.env["REWARDS_GRPC"]) as channel:
-        yield Doors(http, channel)
+        yield Forms(http, channel)
 
 
 @pytest.fixture
@@ -124,28 +124,28 @@ async def wrong_callers(taker: Taker, keys: Keys, owner: Owner, second: Tenant) 
 
 @pytest.mark.parametrize("taker", everywhere(), ids=str)
 async def test_what_is_not_the_callers_is_as_what_never_was(
-    taker: Taker, keys: Keys, doors: Doors, first: Tenant, second: Tenant
+    taker: Taker, keys: Keys, forms: Forms, first: Tenant, second: Tenant
 ) -> None:
     owner, key = Owner(first), str(new_id())
     thing = await taker.example(owner)
     callers = await wrong_callers(taker, keys, owner, second)
-    before = [await refused(taker, doors, caller, thing, str(new_id())) for caller in callers]
+    before = [await refused(taker, forms, caller, thing, str(new_id())) for caller in callers]
     if taker.for_operators or str(taker) in GIVEN:
         return
     request = await taker.request(owner, thing)
     if taker.rpc.access.member:
-        for seen in await doors.ask(taker, request, await owner.token(), str(new_id())):
+        for seen in await forms.ask(taker, request, await owner.token(), str(new_id())):
             assert seen.ok, f"the member's own token reaches what is the member's: {seen}"
-    served = (await doors.ask(taker, request, keys.first, key))[0]
+    served = (await forms.ask(taker, request, keys.first, key))[0]
     assert served.ok, f"the request is good but for its caller: {served}"
     # The key under which it was served is good for nobody else.
-    assert [await refused(taker, doors, caller, thing, key) for caller in callers] == before
+    assert [await refused(taker, forms, caller, thing, key) for caller in callers] == before
 
 
-async def refused(taker: Taker, doors: Doors, caller: Caller, thing: Thing, key: str) -> list[Seen]:
+async def refused(taker: Taker, forms: Forms, caller: Caller, thing: Thing, key: str) -> list[Seen]:
     """What the caller is told of the thing, which is what it is told of what never was."""
     there, nowhere = [
-        steady(await doors.ask(taker, await taker.request(caller.base, one), caller.credential, under))
+        steady(await forms.ask(taker, await taker.request(caller.base, one), caller.credential, under))
         for one, under in ((thing, key), (nobodys(thing), str(new_id())))
     ]
     who = f"{taker} by {caller.kind}"
