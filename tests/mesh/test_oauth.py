@@ -13,12 +13,15 @@ from authlib.integrations.base_client.errors import OAuthError
 from authlib.integrations.httpx_client import AsyncOAuth2Client
 from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
+from authlib.oauth2.rfc9068.claims import JWTAccessTokenClaims
 from joserfc import jwt
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 from rewards.identity.v1 import credentials_pb2 as pb
 
 from devmesh.mesh import Mesh
+from devmesh.seed import FIRST
 from tests.mesh.conftest import Api
+from tests.mesh.holders import holder
 from tests.mesh.operators import Operator
 
 # EdDSA is what RFC 8037 calls it and every library knows; RFC 9864 would have it called Ed25519.
@@ -29,6 +32,7 @@ KEYS: dict[str, Callable[[], Any]] = {
     "RS256": lambda: RSAKey.generate_key(2048),
     "PS256": lambda: RSAKey.generate_key(2048),
 }
+METHODS = {"client_secret_basic", "client_secret_post", "private_key_jwt"}
 Session = Callable[..., Awaitable[AsyncOAuth2Client]]
 
 
@@ -40,6 +44,10 @@ async def metadata(mesh: Mesh) -> AuthorizationServerMetadata:
     found = AuthorizationServerMetadata(answer.raise_for_status().json())
     found.validate()
     assert found["issuer"] == mesh.url
+    assert found["grant_types_supported"] == ["client_credentials"]
+    for endpoint in ("token", "introspection", "revocation"):
+        assert found[f"{endpoint}_endpoint"].startswith(f"{mesh.url}/oauth/")
+        assert set(found[f"{endpoint}_endpoint_auth_methods_supported"]) == METHODS
     return found
 
 
@@ -79,16 +87,16 @@ async def keys(metadata: AuthorizationServerMetadata) -> KeySet:
 
 
 async def verified(metadata: AuthorizationServerMetadata, access_token: str) -> jwt.Token:
-    """The token as a resource server of RFC 9068 reads it."""
+    """The token as a resource server of RFC 9068 reads it: type, signature, and each claim of its section 2.2."""
     token = jwt.decode(access_token, await keys(metadata), algorithms=["EdDSA"])
     assert token.header["typ"] == "at+jwt"
-    registry: Any = jwt.JWTClaimsRegistry
-    required = registry(
-        iss={"essential": True, "value": metadata["issuer"]},
-        aud={"essential": True, "value": f"{metadata['issuer']}/v1"},
-        **{name: {"essential": True} for name in ("exp", "iat", "sub", "jti", "client_id", "scope")},
-    )
-    required.validate(token.claims)
+    options = {
+        "iss": {"essential": True, "value": metadata["issuer"]},
+        "aud": {"essential": True, "value": f"{metadata['issuer']}/v1"},
+        **{name: {"essential": True} for name in ("exp", "iat", "sub", "jti", "client_id")},
+    }
+    JWTAccessTokenClaims(token.claims, token.header, options).validate()
+    assert token.claims["iat"] < token.claims["exp"] <= token.claims["iat"] + 1800
     return token
 
 
@@ -125,6 +133,7 @@ async def test_a_token_from_its_issue_to_its_revocation(
     assert said.pop("active") is True
     assert said == {name: claims[name] for name in said}
     assert said.keys() == {"scope", "client_id", "exp", "iat", "sub", "aud", "iss", "jti"}
+    assert granted["expires_in"] == claims["exp"] - claims["iat"] == 1800
     assert await codes(http, granted["access_token"]) == {0}
     revoked = await one.revoke_token(metadata["revocation_endpoint"], granted["access_token"])
     assert revoked.status_code == 200
@@ -133,8 +142,17 @@ async def test_a_token_from_its_issue_to_its_revocation(
     again = await one.revoke_token(metadata["revocation_endpoint"], granted["access_token"])
     assert again.status_code == 200
     fresh = await one.fetch_token(grant_type="client_credentials", scope="points:read")
-    assert fresh["access_token"] != granted["access_token"]
+    assert (await verified(metadata, fresh["access_token"])).claims["jti"] != claims["jti"]
     assert await codes(http, fresh["access_token"]) == {0}
+
+
+async def test_a_members_token_is_one_of_the_same_kind(
+    metadata: AuthorizationServerMetadata, operator: Operator, mesh: Mesh, http: aiohttp.ClientSession
+) -> None:
+    one = await holder(operator, http, mesh.url, program_id=FIRST)
+    shown = await one.shown()
+    claims = (await verified(metadata, shown.credentials["member's by secret's token"])).claims
+    assert (claims["client_id"], claims["sub"], claims["scope"]) == (one.client.client_id, shown.member_id, "")
 
 
 @pytest.mark.parametrize("algorithm", sorted(KEYS))
@@ -150,6 +168,8 @@ async def test_a_client_signs_its_own_assertions(
     client_id = await with_keys(operator, key)
     one = signing(await session(client_id, key, "private_key_jwt"), algorithm, metadata["token_endpoint"])
     granted = await one.fetch_token(grant_type="client_credentials")
+    claims = (await verified(metadata, granted["access_token"])).claims
+    assert (claims["client_id"], claims["sub"], claims["scope"]) == (client_id, client_id, "points:read")
     assert await codes(http, granted["access_token"]) == {0}
     # The library would show the same assertion again.
     with pytest.raises(OAuthError, match="invalid_client"):
