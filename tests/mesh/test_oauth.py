@@ -232,6 +232,22 @@ async def test_errors_are_those_of_the_rfcs(
             assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
+@pytest.mark.parametrize("path", ["/oauth/token", "/oauth/Auth/Token", "/oauth/introspect", "/oauth/revoke"])
+async def test_no_answer_tells_whether_there_is_such_a_client(
+    operator: Operator, http: aiohttp.ClientSession, path: str
+) -> None:
+    live, ended = [await operator.client() for _ in range(2)]
+    await operator.call("RevokeAccess", pb.RevokeAccessRequest(program_id=FIRST, credential_id=ended.client_id))
+    shown = [(live.client_id, "cs_wrong"), (ended.client_id, ended.client_secret), ("cl_nobody", "cs_wrong")]
+    told = []
+    for client_id, secret in shown:
+        form = {"grant_type": "client_credentials", "token": "x", "client_id": client_id, "client_secret": secret}
+        async with http.post(path, data=form) as answer:
+            told.append((answer.status, await answer.json(), set(answer.headers)))
+    assert told[0][0] == 401
+    assert told == [told[0]] * len(shown)
+
+
 async def test_a_new_signing_key_is_published_before_it_signs_and_ends_the_old_ones_where_asked(
     session: Session, metadata: AuthorizationServerMetadata, operator: Operator, http: aiohttp.ClientSession
 ) -> None:
