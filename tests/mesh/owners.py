@@ -114,6 +114,10 @@ class Owner:
         await self.of_member("InsertTransactionData", type="visit", eventId=event_id)
         return Thing(event_id)
 
+    async def batch(self) -> Thing:
+        event = {"memberId": (await self.thing("member_id")).id, "type": "visit", "idempotencyKey": str(new_id())}
+        return Thing((await self.post("InsertTransactionBatch", {"transactions": [event]}))["batchId"])
+
     async def earned(self) -> Thing:
         return Thing((await self.of_member("InsertTransactionData", type="purchase", amount=5))["transactionId"])
 
@@ -160,6 +164,7 @@ class Owner:
 # whole path.
 EXAMPLES: Final[dict[str, Callable[[Owner], Awaitable[Thing]]]] = {
     "adjustment_id": Owner.adjustment,
+    "batch_id": Owner.batch,
     "client_id": Owner.client,
     "credential_id": Owner.key,
     "endpoint_id": Owner.endpoint,

@@ -27,6 +27,8 @@ for _file in _SET.file:
 GIVEN: Final = {
     "CreateProfileWithAttributes.member_id",
     "CreateProfileWithAttributes.relations.value",
+    "InsertTransactionBatch.transactions.event_id",
+    "InsertTransactionBatch.transactions.idempotency_key",
     "InsertTransactionData.event_id",
     "LinkSubRelation.value",
     "PostBatch.items.event.event_id",
@@ -45,6 +47,7 @@ _BESIDE: Final[Mapping[str, Json]] = {
     "GenerateOTP": {"purpose": "REDEEM"},
     "GetOutcome": {"operation": "RedeemPoints"},
     "GetProfileByAttribute": {"name": "crm"},
+    "InsertTransactionBatch": {"transactions": [{"type": "visit", "memberId": "m_nobody"}]},
     "InsertTransactionData": {"type": "purchase"},
     "LinkSubRelation": {"type": "crm"},
     "LinkSubRelation.member_id": {"type": "crm", "value": f"crm-{new_id()}"},
@@ -103,7 +106,7 @@ class Taker:
                 node = node.setdefault(field.json_name, [{}] if field.is_repeated else {})
                 node = node[0] if field.is_repeated else node
             node[path[-1].json_name] = one.id
-        for item in request.get("items", ()):
+        for item in (*request.get("items", ()), *request.get("transactions", ())):
             item.setdefault("idempotencyKey", str(new_id()))
         return request
 

@@ -25,6 +25,7 @@ SILENT: Final = {
     "GetOutcome",
     "GetRedemption.idempotency_key",
     "GetRedemption.transaction_id",
+    "InsertTransactionBatch",
     "ListAdjustments",
     "ListRedemptions",
     "PostBatch",
@@ -33,7 +34,7 @@ SILENT: Final = {
 SHARED: Final = {"reward_id"}
 # Within a program, only credentials are of one partner and not of another.
 OF_PARTNERS: Final = {"client_id", "credential_id"}
-RANDOM: Final = {"otpId", "expiresAt", "sandboxCode"}
+RANDOM: Final = {"batchId", "otpId", "expiresAt", "sandboxCode"}
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,11 @@ async def codes(http: aiohttp.ClientSession, credential: str, trials: int = 1) -
     return {answer.code for answer in await asyncio.gather(*calls)}
 
 
+async def refused(http: aiohttp.ClientSession, credential: str) -> None:
+    """Not one of a hundred calls at once passes. A busy gatekeeper may refuse without having looked."""
+    assert {2001} <= await codes(http, credential, 100) <= {2001, 9002}
+
+
 async def ask(one: AsyncOAuth2Client, metadata: AuthorizationServerMetadata, token: str) -> dict[str, Any]:
     answer = await one.introspect_token(metadata["introspection_endpoint"], token)
     assert answer.status_code == 200
@@ -137,7 +142,7 @@ async def test_a_token_from_its_issue_to_its_revocation(
     assert await codes(http, granted["access_token"]) == {0}
     revoked = await one.revoke_token(metadata["revocation_endpoint"], granted["access_token"])
     assert revoked.status_code == 200
-    assert await codes(http, granted["access_token"], 100) == {2001}
+    await refused(http, granted["access_token"])
     assert await ask(one, metadata, granted["access_token"]) == {"active": False}
     again = await one.revoke_token(metadata["revocation_endpoint"], granted["access_token"])
     assert again.status_code == 200
@@ -259,7 +264,7 @@ async def test_a_new_signing_key_is_published_before_it_signs_and_ends_the_old_o
     assert {key.kid for key in (await keys(metadata)).keys} >= {made.key_id, old}
     assert (await one.fetch_token(grant_type="client_credentials"))["access_token"] == granted["access_token"]
     urgent = await operator.call("RotateSigningKey", pb.RotateSigningKeyRequest(revoke_earlier=True))
-    assert await codes(http, granted["access_token"], 100) == {2001}
+    await refused(http, granted["access_token"])
     assert [key.kid for key in (await keys(metadata)).keys] == [urgent.key_id]
     fresh = await one.fetch_token(grant_type="client_credentials")
     assert (await verified(metadata, fresh["access_token"])).header["kid"] == urgent.key_id
