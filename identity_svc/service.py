@@ -15,6 +15,8 @@ from rewards.identity.v1 import (
     access_pb2_grpc,
     credentials_pb2,
     credentials_pb2_grpc,
+    limits_pb2,
+    limits_pb2_grpc,
     programs_pb2,
     programs_pb2_grpc,
     tokens_pb2,
@@ -39,6 +41,7 @@ from identity_svc.gatekeeper.gate import Gate
 from identity_svc.gatekeeper.servicer import Gatekeeper
 from identity_svc.gatekeeper.states import States
 from identity_svc.gatekeeper.usage import Usage
+from identity_svc.limits.servicer import LimitsServicer
 from identity_svc.people import People
 from identity_svc.pepper import Pepper
 from identity_svc.programs.servicer import ProgramsServicer
@@ -122,6 +125,7 @@ class Service:
             served(
                 tokens_pb2, tokens_pb2_grpc, "TokenService", TokenServicer(db, proofs, keyring, audience, clock, pause)
             ),
+            served(limits_pb2, limits_pb2_grpc, "LimitsService", LimitsServicer(gate_db)),
             *people.served,
             served(authz_pb2, authz_pb2_grpc, "Authorization", Gatekeeper(METHODS, gate, uses, clock)),
         ]

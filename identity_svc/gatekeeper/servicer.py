@@ -72,7 +72,7 @@ class Gatekeeper(AuthorizationServicer):
 def _door(one: Method) -> _Door | None:
     """The door of an RPC; None if nobody outside the mesh may call it, which looks as if it did not exist."""
     rule = one.access
-    if rule is None or not (rule.public or rule.claim or rule.scope or rule.member or rule.operator):
+    if rule is None or not any((rule.public, rule.claim, rule.partner, rule.scope, rule.member, rule.operator)):
         return None
     # A public RPC may read the credential itself (HTTP Basic); for a claim's the token in the path is all.
     answer = wire.open_to_all(keep_credentials=rule.public) if rule.public or rule.claim else None
