@@ -25,7 +25,7 @@ from gateway.envoy.render import render
 from svckit.server import credentials
 
 RPC = "/rewards.ledger.v1.PointsService/RedeemPoints"
-LEFT_OUT = {"envoy.filters.http.ext_authz", "envoy.filters.http.ratelimit", "envoy.filters.http.local_ratelimit"}
+LEFT_OUT = {f"envoy.filters.http.{name}" for name in ("ext_authz", "ratelimit", "refuse", "local_ratelimit")}
 
 
 @asynccontextmanager

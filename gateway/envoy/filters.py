@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -17,7 +18,8 @@ _AUTHZ: Final = "envoy.filters.http.ext_authz"
 _PEER_LIMIT: Final = {"rps": "50", "burst": "200", "cost": "1"}
 # While the limiter is down, each credential or address has this much of each Envoy.
 _LOCAL_RPS, _LOCAL_BURST = 200, 400
-_COUNTED: Final = "x-rewards-counted"
+_COUNTED: Final = "x-rewards-limits"
+_REFUSE: Final = Path(__file__).with_name("refuse.lua")
 
 
 def http_filters(rpcs: Iterable[Rpc], descriptors: FileDescriptorSet, script: str) -> list[dict[str, Any]]:
@@ -31,6 +33,7 @@ def http_filters(rpcs: Iterable[Rpc], descriptors: FileDescriptorSet, script: st
         _transcoder(rpcs, descriptors),
         _ext_authz(),
         _ratelimit(),
+        _filter("refuse", "lua.v3.Lua", default_source_code={"inline_string": _REFUSE.read_text()}),
         _local_ratelimit(),
         _filter("router", "router.v3.Router", suppress_envoy_headers=True),
     ]
@@ -111,7 +114,7 @@ def _ext_authz() -> dict[str, Any]:
 
 
 def _ratelimit() -> dict[str, Any]:
-    names = ("credential", "rps", "burst", "cost")
+    names = ("credential", "rps", "burst", "daily", "cost")
     metadata = [_metadata(name) for name in names]
     peer = [_anonymous(), {"remote_address": {}}, *(_constant(*pair) for pair in _PEER_LIMIT.items())]
     return _filter(

@@ -11,7 +11,7 @@ DEADLINE_MS: Final = 5_000
 # Services give up at the deadline and say so in words; Envoy's own timeout is for one that does not.
 _TIMEOUT: Final = "5.5s"
 _CORS: Final = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy"
-_OURS: Final = ("x-envoy-original-path", "x-envoy-original-method", "x-rewards-counted")
+_OURS: Final = ("x-envoy-original-path", "x-envoy-original-method")
 _CREDENTIALS: Final = ("authorization", "x-api-key", "cookie")
 
 # Both happen before the service has seen anything of the request: no connection came about, or HTTP/2 says

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from envoy_min import rls_pb2_grpc
-from rewards.identity.v1 import tokens_pb2
+from google.protobuf.duration_pb2 import Duration
+from rewards.identity.v1 import limits_pb2, tokens_pb2
 from rewards.ledger.v1 import points_pb2
 
 from devmesh.pki import Authority
@@ -18,6 +19,7 @@ from devmesh.sockets import choose_port
 from gateway.openapi.document import PATH
 from gateway.ratelimit.__main__ import SERVICE, declared
 from gateway.ratelimit.buckets import Limiter, OwnBuckets, RedisBuckets
+from gateway.ratelimit.quotas import Quotas
 from gateway.ratelimit.servicer import RateLimitServicer
 from gateway.tests.gate import Gate, Reply, assert_refused, path_of, running, until
 from gateway.tests.upstreams import Answer, Service, listening, refusal
@@ -169,6 +171,12 @@ async def test_an_address_gets_the_document_only_so_often(
         assert int(over.headers["retry-after"]) >= 1
 
 
+async def unlimited(request: limits_pb2.LeaseQuotaRequest) -> limits_pb2.LeaseQuotaResponse:
+    """Hands out whole quotas of a day without an end."""
+    lasts = Duration(seconds=86_400)
+    return limits_pb2.LeaseQuotaResponse(granted=request.requests_per_day, day="2026-03-01", lasts=lasts)
+
+
 @pytest.fixture
 async def limited(tmp_path: Path, authority: Authority, descriptors: Path) -> AsyncIterator[Gate]:
     """A gate with the real limiter and a real Redis."""
@@ -177,7 +185,7 @@ async def limited(tmp_path: Path, authority: Authority, descriptors: Path) -> As
         shared = RedisBuckets(redis.url, timeout_s=5)
         stack.push_async_callback(shared.close)
         add = rls_pb2_grpc.add_RateLimitServiceServicer_to_server
-        served = Served(SERVICE, add, RateLimitServicer(Limiter(OwnBuckets(), shared)))
+        served = Served(SERVICE, add, RateLimitServicer(Limiter(OwnBuckets(), shared), Quotas(unlimited)))
         config = Config(listen="127.0.0.1:0", tls_dir=authority.issue("ratelimit"))
         built, _, port = server.build(config, [served], declared=declared())
         await built.start()
@@ -203,7 +211,8 @@ async def test_the_whole_way_of_a_limit(limited: Gate) -> None:
     assert over.headers["retry-after"] == "1"
     other = await balance(limited, "another")
     assert (other.status, other.headers["x-ratelimit-remaining"]) == (200, "39")
-    assert "x-rewards-counted" not in limited.calls("ledger_svc", BALANCE)[-1].metadata
+    numbers = limited.calls("ledger_svc", BALANCE)[-1].metadata["x-rewards-limits"].split()
+    assert (numbers[:4], numbers[4]) == (["20", "40", "39", "1"], "1000")
 
 
 @pytest.mark.parametrize(

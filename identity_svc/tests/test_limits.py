@@ -27,7 +27,10 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Lease = Callable[..., Any]
 
 
-def account(leased: int = 0, day: date = NOON.date(), now: datetime = NOON) -> Account:
+TODAY = NOON.date()
+
+
+def account(leased: int = 0, day: date = TODAY, now: datetime = NOON) -> Account:
     return Account("acme", "c", day, leased, now)
 
 
@@ -36,7 +39,7 @@ def account(leased: int = 0, day: date = NOON.date(), now: datetime = NOON) -> A
     st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 20)), max_size=200),
 )
 def test_no_more_than_the_quota_is_handed_out_a_day(quota: int, asked: list[tuple[int, int]]) -> None:
-    found, of_day = account(), dict.fromkeys((NOON.date(),), 0)
+    found, of_day = account(), {TODAY: 0}
     for needed, hours in asked:
         found = account(found.leased, found.day, found.now + timedelta(hours=hours))
         found, leased = rules.lease(found, quota, needed)
