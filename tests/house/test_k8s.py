@@ -122,9 +122,8 @@ def sources(*folders: str) -> Iterator[ast.AST]:
 
 def read_by(name: str) -> dict[str, set[str]]:
     """The names that a part of the mesh gives to `required` and to `secret`."""
-    own = FOLDERS.get(name, name)
     found: dict[str, set[str]] = {"required": set(), "secret": set()}
-    for node in sources(own, *(() if name == "gateway" else ("svckit",))):
+    for node in sources(FOLDERS.get(name, name), *(() if name == "gateway" else ("svckit",))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in found:
             found[node.func.id] |= {str(arg.value) for arg in node.args if isinstance(arg, ast.Constant)}
     return found
