@@ -65,6 +65,9 @@ class Settings:
     public_url: str
 
 
+# A token lives for half an hour and the same one comes back: who asks this often does not keep it.
+TOKENS_PER_S, TOKENS_BURST = 20, 200
+
 # Linux's CLOCK_MONOTONIC stands still while the machine sleeps; elsewhere there is no other.
 _elapsed_s: Final = functools.partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
@@ -102,12 +105,12 @@ class Service:
         clock, monotonic, pause = times.clock, times.monotonic, times.pause
         hasher, idempotency = Hasher(settings.pepper), Idempotency(db, tables.keys, settings.fingerprint_key)
         audience, keyring = Audience.of(settings.public_url), Keyring(gate_db, settings.pepper, monotonic)
-        proofs = Proofs(hasher, audience, Pace(monotonic))
+        proofs = Proofs(hasher, audience, Pace(monotonic, per_second=TOKENS_PER_S, burst=TOKENS_BURST))
         uses, gate = Usage(db), Gate(States(gate_db, monotonic), hasher, keyring, audience, clock)
         keepers = [programs_pb2_grpc.ProgramDirectoryServiceStub(channels[name]) for name in PROGRAM_KEEPERS]
         events = EventsServiceStub(channels["fulfillment_svc"])
         issuer = Issuer(hasher, Veil(settings.pepper))
-        people = People(db, idempotency, settings, channels, keyring, clock)
+        people = People(db, idempotency, settings, channels, keyring, times)
         self.served = [
             served(programs_pb2, programs_pb2_grpc, "ProgramsService", ProgramsServicer(db, keepers)),
             served(

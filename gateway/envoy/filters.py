@@ -16,6 +16,9 @@ _HTTP: Final = "type.googleapis.com/envoy.extensions.filters.http."
 _AUTHZ: Final = "envoy.filters.http.ext_authz"
 # Callers without a credential share what their address may do: the sandbox and an office have one address.
 _PEER_LIMIT: Final = {"rps": "50", "burst": "200", "cost": "1"}
+# Where secrets and codes could be guessed an address has this much of each Envoy, whatever credentials it shows.
+_GUESSED: Final = "/rewards.identity.v1.(SignIn|Token)Service/.*"
+_GUESSES_PER_S, _GUESSES_BURST = 50, 200
 # While the limiter is down, each credential or address has this much of each Envoy.
 _LOCAL_RPS, _LOCAL_BURST = 200, 400
 _COUNTED: Final = "x-rewards-limits"
@@ -131,8 +134,12 @@ def _ratelimit() -> dict[str, Any]:
 
 
 def _local_ratelimit() -> dict[str, Any]:
-    """What bounds callers while the limiter does not answer: it marks each request that it has counted."""
+    """What bounds callers while the limiter does not answer: it marks each request that it has counted. And at any time
+    those who could be guessing, by their address."""
     bucket = {"max_tokens": _LOCAL_BURST, "tokens_per_fill": _LOCAL_RPS, "fill_interval": "1s"}
+    guesses = {"max_tokens": _GUESSES_BURST, "tokens_per_fill": _GUESSES_PER_S, "fill_interval": "1s"}
+    path = {"name": ":path", "string_match": {"safe_regex": {"regex": _GUESSED}}}
+    guessing = {"header_value_match": {"descriptor_key": "guessing", "descriptor_value": "yes", "headers": [path]}}
     everything = {"runtime_key": "local_ratelimit", "default_value": {"numerator": 100, "denominator": "HUNDRED"}}
     uncounted = {"header_value_match": {"descriptor_key": "uncounted", "descriptor_value": "yes", **_absent(_COUNTED)}}
     return _filter(
@@ -149,8 +156,10 @@ def _local_ratelimit() -> dict[str, Any]:
         rate_limits=[
             {"actions": [uncounted, _metadata("credential")]},
             {"actions": [uncounted, _anonymous(), {"remote_address": {}}]},
+            {"actions": [guessing, {"remote_address": {}}]},
         ],
         descriptors=[
+            {"entries": [{"key": "guessing", "value": "yes"}, {"key": "remote_address"}], "token_bucket": guesses},
             {"entries": [{"key": "uncounted", "value": "yes"}, {"key": "credential"}], "token_bucket": bucket},
             {
                 "entries": [

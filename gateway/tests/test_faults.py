@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from envoy_min import rls_pb2_grpc
 from google.protobuf.duration_pb2 import Duration
-from rewards.identity.v1 import limits_pb2, tokens_pb2
+from rewards.identity.v1 import limits_pb2, signin_pb2, tokens_pb2
 from rewards.ledger.v1 import points_pb2
 
 from devmesh.pki import Authority
@@ -157,6 +157,32 @@ async def test_without_the_limiter_callers_are_still_bounded(
         assert (await balance(gate, "another")).status == 200
         asked = [gate.call("POST", "/oauth/token", raw=b"", headers={"authorization": ""}) for _ in range(100)]
         assert {reply.status for reply in await asyncio.gather(*asked)} == {200, 429}
+
+
+async def test_an_address_guesses_only_so_often_whatever_credentials_it_shows(
+    tmp_path: Path, authority: Authority, descriptors: Path
+) -> None:
+    def poor(bootstrap: str) -> str:
+        assert bootstrap.count('"max_tokens": 200,') == bootstrap.count('"tokens_per_fill": 50,') == 1
+        return bootstrap.replace('"max_tokens": 200,', '"max_tokens": 20,').replace('_fill": 50,', '_fill": 1,')
+
+    async with running(tmp_path, authority, descriptors, edit=poor) as gate:
+        gate.answer("identity_svc", "SignInService/VerifyOTP", Answer([signin_pb2.VerifyOTPResponse()]))
+        gate.answer("identity_svc", "TokenService/IssueToken", Answer([tokens_pb2.IssueTokenResponse()]))
+        gate.answer("ledger_svc", BALANCE, DONE)
+        body = {"otpId": "0192f0c8-5d0b-7000-8000-000000000000", "purpose": "SIGN_IN", "code": "123456"}
+        started_s = asyncio.get_running_loop().time()
+        replies = [
+            await gate.call("POST", "/v1/VerifyOTP", body, headers={"authorization": f"Bearer {number}"})
+            for number in range(60)
+        ]
+        passed = sum(reply.status == 200 for reply in replies)
+        assert 20 <= passed <= 20 + (asyncio.get_running_loop().time() - started_s) + 1
+        over = next(reply for reply in replies if reply.status == 429)
+        assert_refused(over, 429, 2004, "RATE_LIMITED")
+        asked = [gate.call("POST", "/oauth/token", raw=b"", headers={"authorization": ""}) for _ in range(20)]
+        assert 429 in {reply.status for reply in await asyncio.gather(*asked)}
+        assert (await balance(gate)).status == 200
 
 
 async def test_an_address_gets_the_document_only_so_often(
