@@ -154,6 +154,7 @@ async def test_without_an_answer_a_call_is_refused_and_the_part_is_not_lost(monk
         with pytest.raises(Refused) as refused:
             await quotas.take("c", QUOTA, 1)
         assert (refused.value.reason, refused.value.retry_after_s) == (Reason.UNAVAILABLE, 1)
+    monkeypatch.setattr("gateway.ratelimit.quotas.WAIT_S", 10)
     owner.open.set()
     assert await passed(quotas, 2 * QUOTA) == QUOTA
     assert owner.asked == 10
