@@ -21,8 +21,8 @@ async def main(only: tuple[str, ...], *, long: bool) -> list[Figure]:
     wanted = [measure for name, measure in of_postings.items() if name.startswith(only)]
     with tempfile.TemporaryDirectory(prefix="rewards-bench-") as home:
         async with Mesh(Path(home) / "mesh", mode="production") as mesh:
-            if rest.NAME.startswith(only):
-                figures += await rest.measure(mesh)
+            if any(name.startswith(only) for name in rest.NAMES):
+                figures += await rest.measure(mesh, only)
             if long and signin.NAME.startswith(only):
                 figures += await signin.measure(mesh)
             if wanted:

@@ -12,7 +12,7 @@ DEADLINE_MS: Final = 5_000
 # end of the request. A max_stream_duration, also one that only caps grpc-timeout, would take its place.
 _TIMEOUT: Final = "5.5s"
 _CORS: Final = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy"
-_OURS: Final = ("x-envoy-original-path", "x-envoy-original-method", "x-rewards-counted")
+_OURS: Final = ("x-envoy-original-path", "x-envoy-original-method")
 _CREDENTIALS: Final = ("authorization", "x-api-key", "cookie")
 
 # Both happen before the service has seen anything of the request: no connection came about, or HTTP/2 says

@@ -150,8 +150,9 @@ def _farewell(ending: Deprecation) -> str:
 def _security(rpc: Rpc) -> list[Json]:
     if rpc.open_to_all:
         return []
-    scope = rpc.access.scope
-    partner = [{"oauth2": [scope]}, {"bearer": [scope]}, {"apiKey": [scope]}] if scope else []
+    scopes = [rpc.access.scope] if rpc.access.scope else []
+    may = scopes or rpc.access.partner
+    partner: list[Json] = [{kind: scopes} for kind in ("oauth2", "bearer", "apiKey")] if may else []
     member: list[Json] = [{"memberToken": []}] if rpc.access.member else []
     operator: list[Json] = [{"operatorToken": []}] if rpc.access.operator else []
     return [*partner, *member, *operator]

@@ -11,9 +11,10 @@ from sqlalchemy import event, text
 
 from devmesh.pki import Authority
 from identity_svc.tests.running import Running, outcomes, running, worker
-from identity_svc.tests.test_gatekeeper import BALANCE, REST, denied
+from identity_svc.tests.test_gatekeeper import BALANCE, REST
 from identity_svc.tests.test_revocation import TRIALS, passed
 from identity_svc.tests.test_tokens import body
+from identity_svc.tests.verdicts import denied
 
 Client = pb.CreateClientResponse
 
