@@ -27,7 +27,6 @@ CASES: Final = general.CASES | members.CASES | points.CASES | signin.CASES
 UNPROVOKED: Final = {
     "INTERNAL": "a fault of ours that is known is mended",
     "IDEMPOTENCY_IN_FLIGHT": "a call waits for its twin and gives the same answer; only redemptions outlive theirs",
-    "QUOTA_EXHAUSTED": "nothing counts the calls of a day yet",
 }
 # What hangs in identity_svc hangs its gatekeeper first, and that is UNAVAILABLE.
 JUDGED_WHERE_SERVED: Final = {rpc.name for rpc in published(load(DESCRIPTORS)) if rpc.cluster == "identity_svc"}

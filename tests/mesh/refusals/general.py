@@ -109,10 +109,17 @@ async def out_of_scope(stage: Stage, operation: str) -> Answer:
 
 @CASES.provokes("RATE_LIMITED")
 async def too_often(stage: Stage, operation: str) -> Answer:
-    headers = _bearer(stage.cast.poor)
+    return await _limited(stage, operation, stage.cast.poor)
 
+
+@CASES.provokes("QUOTA_EXHAUSTED")
+async def too_often_today(stage: Stage, operation: str) -> Answer:
+    return await _limited(stage, operation, stage.cast.modest)
+
+
+async def _limited(stage: Stage, operation: str, credential: str) -> Answer:
     async def limited() -> Answer | None:
-        answer = await stage.send(operation, json=SAMPLES[operation], headers=headers)
+        answer = await stage.send(operation, json=SAMPLES[operation], headers=_bearer(credential))
         return answer if answer.status == 429 else None
 
     answer: Answer = await until(limited)

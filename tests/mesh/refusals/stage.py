@@ -23,17 +23,20 @@ _RICH: Final = credentials_pb2.Plan(
     plan_id="rich", requests_per_second=100_000, burst=100_000, requests_per_day=100_000_000
 )
 _POOR: Final = credentials_pb2.Plan(plan_id="poor", requests_per_second=1, burst=1, requests_per_day=100_000_000)
+_MODEST: Final = credentials_pb2.Plan(plan_id="modest", requests_per_second=100_000, burst=100_000, requests_per_day=1)
 _HOUR_S: Final = 3_600
 EVERY: Final = ""
 
 
 @dataclass(kw_only=True)
 class Cast:
-    """The program's credentials: one that may do everything, one of a plan of one call a second, one that may call none
-    of the named operations; a client with a token whose time has passed, and one that is rotated."""
+    """The program's credentials: one that may do everything, one that may call once a second and one that may call once
+    a day, one that may call none of the named operations; a client with a token whose time has passed, and one that is
+    rotated."""
 
     all_powerful: str
     poor: str
+    modest: str
     powerless: str
     client: credentials_pb2.CreateClientResponse
     rotated_client_id: str
@@ -52,7 +55,7 @@ class Operator:
 
     async def found(self) -> Cast:
         """The program, with a rule of one point a unit of currency."""
-        for plan in (_RICH, _POOR):
+        for plan in (_RICH, _POOR, _MODEST):
             await self._call(self._credentials.PutPlan, credentials_pb2.PutPlanRequest(plan=plan))
         await self.set_clock(0)
         rule = earning_pb2.EarningRule(rule_id="base", version=1, points_numerator=1, points_denominator=1)
@@ -63,6 +66,7 @@ class Operator:
         return Cast(
             all_powerful=await self._api_key(named),
             poor=await self._api_key(named | {"plan_id": _POOR.plan_id}),
+            modest=await self._api_key(named | {"plan_id": _MODEST.plan_id}),
             powerless=await self._api_key(named | {"scopes": ["catalog:read"]}),
             client=client,
             rotated_client_id=rotated.client_id,
