@@ -71,13 +71,11 @@ class People:
         merges = MergesServicer(db, idempotency, Merges(registry), answers, clock)
         privacy = PrivacyServicer(db, idempotency, Privacy(registry), directory, clock)
         letters = Letters(db, settings.pepper, MessagesServiceStub(channels["fulfillment_svc"]), clock)
-        post = Worker("signin.letters", letters.send)
         sign_in = SignInServicer(
             Codes(db, settings.pepper, registry, letters, clock),
             Logins(db, settings.pepper, registry, passwords, clock),
             MemberTokens(db, registry, keyring, Audience.of(settings.public_url), clock),
             Pace(times.monotonic, per_second=SIGN_INS_PER_S, burst=SIGN_INS_BURST),
-            post.wake,
         )
         self.served = [
             served(members_pb2, members_pb2_grpc, "MembersService", members),
@@ -88,6 +86,6 @@ class People:
         ]
         self.workers = [
             Worker("members.sync", directory.sync_leftovers),
-            post,
+            Worker("signin.letters", letters.send),
             Worker("signin.sweep", lambda: db.transact(signin.sweep), interval_s=3600),
         ]

@@ -1,6 +1,5 @@
 """SignInService: passwords, one-time codes, and members' own tokens."""
 
-from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -20,16 +19,14 @@ _BEARER = "Bearer"
 
 
 class SignInServicer(SignInServiceServicer):
-    """`pace` bounds each credential, and `wake` says that there is a letter to send."""
+    """Whether there is such a member is told by no refusal, and by no time that an answer takes. `pace` bounds each
+    credential."""
 
-    def __init__(
-        self, codes: Codes, logins: Logins, tokens: MemberTokens, pace: Pace, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, codes: Codes, logins: Logins, tokens: MemberTokens, pace: Pace) -> None:
         self._codes = codes
         self._logins = logins
         self._tokens = tokens
         self._pace = pace
-        self._wake = wake
 
     async def CheckCredentials(self, request: pb.CheckCredentialsRequest, context: Any) -> pb.CheckCredentialsResponse:
         """Checks a password; a wrong one, none, and nobody's are the same."""
@@ -39,11 +36,11 @@ class SignInServicer(SignInServiceServicer):
         return pb.CheckCredentialsResponse(member_id=opened.member.member_id)
 
     async def GenerateOTP(self, request: pb.GenerateOTPRequest, context: Any) -> pb.GenerateOTPResponse:
-        """Makes a code and has it sent."""
+        """Makes a code. It is sent later, in the worker's own time: what a letter to a member takes, and one to nobody
+        does not, would be felt in this answer."""
         self._pace.count(call.current().principal.name)
         program_id, by_mail = call.current().program_id, request.channel != pb.SMS
         made = await self._codes.make(program_id, request.member_id, _purpose(request.purpose), by_mail=by_mail)
-        self._wake()
         return pb.GenerateOTPResponse(
             otp_id=str(made.otp_id), expires_at=timestamp(made.expires_at), sandbox_code=made.shown
         )
