@@ -11,7 +11,7 @@ from tests.mesh.operators import Operator
 Json = dict[str, Any]
 
 PASSWORD: Final = "correct horse"
-RECIPIENT: Final = {"email": "ada@example.com", "name": "Ada", "country": "US"}
+RECIPIENT: Final = {"email": "lin@example.com", "name": "Lin", "country": "US"}
 POINTS: Final = 10_000
 
 
