@@ -15,12 +15,9 @@ from svckit.programs import ProgramDirectoryServicer
 from svckit.server import Served
 
 
-async def main() -> None:
-    """Builds the service from the environment and serves until it is told to stop."""
-    config = Config.from_env()
-    telemetry.start("catalog_svc", config.environment, config.metrics_listen)
-    db = Database(required("REWARDS_DATABASE_URL"))
-    served = [
+def served(db: Database) -> list[Served]:
+    """Every servicer of the catalog on `db`."""
+    return [
         Served(
             rewards_pb2.DESCRIPTOR.services_by_name["RewardsService"],
             rewards_pb2_grpc.add_RewardsServiceServicer_to_server,
@@ -37,7 +34,14 @@ async def main() -> None:
             ProgramDirectoryServicer(db, programs),
         ),
     ]
-    await server.serve(config, served)
+
+
+async def main() -> None:
+    """Builds the service from the environment and serves until it is told to stop."""
+    config = Config.from_env()
+    telemetry.start("catalog_svc", config.environment, config.metrics_listen)
+    db = Database(required("REWARDS_DATABASE_URL"))
+    await server.serve(config, served(db))
     await db.close()
 
 

@@ -1,5 +1,5 @@
-"""ETags (RFC 9110). That of a listing is a new one when the catalog, the program's rate or the question changes, so it is
-told without the listing; that of a few rewards is of their own answer.
+"""ETags (RFC 9110). That of a listing changes with the catalog, the program's rate and the question, so it is told
+without the listing; that of a few rewards is of their own answer.
 
 They are weak, because the gateway may compress an answer on its way, which a strong one forbids.
 """

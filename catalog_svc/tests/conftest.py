@@ -1,24 +1,23 @@
 """The catalog behind its real server, and who may call it."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
+import psycopg
 import pytest
 from grpc_status import rpc_status
 from rewards.catalog.v1 import rewards_pb2 as pb
 from rewards.catalog.v1 import rewards_pb2_grpc
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 
-from catalog_svc.servicer import CatalogServicer, RewardsServicer
-from catalog_svc.tables import programs
+from catalog_svc.__main__ import served
+from devmesh.generated_rewards import Generated, generate, rates
 from devmesh.pki import Authority
 from svckit.call import Kind, Principal
 from svckit.db import Database
 from svckit.errors import Refused, from_status
-from svckit.programs import ProgramDirectoryServicer
-from svckit.server import Served
 from svckit.testing import calling, headers, serving
 
 PROGRAM = "sandbox-acme"
@@ -55,28 +54,11 @@ class Catalog:
         return (await self.catalog.PutRewards(request, metadata=OPERATOR)).changed
 
 
-@pytest.fixture
-async def catalog(fresh_database: Callable[[str], Awaitable[Database]], authority: Authority) -> AsyncIterator[Catalog]:
-    db = await fresh_database("catalog_svc")
-    served = [
-        Served(
-            pb.DESCRIPTOR.services_by_name["RewardsService"],
-            rewards_pb2_grpc.add_RewardsServiceServicer_to_server,
-            RewardsServicer(db, programs),
-        ),
-        Served(
-            pb.DESCRIPTOR.services_by_name["CatalogService"],
-            rewards_pb2_grpc.add_CatalogServiceServicer_to_server,
-            CatalogServicer(db, programs),
-        ),
-        Served(
-            programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
-            programs_pb2_grpc.add_ProgramDirectoryServiceServicer_to_server,
-            ProgramDirectoryServicer(db, programs),
-        ),
-    ]
+@asynccontextmanager
+async def served_catalog(db: Database, authority: Authority) -> AsyncIterator[Catalog]:
+    """The catalog behind its real server, with a program."""
     async with AsyncExitStack() as stack:
-        address = await stack.enter_async_context(serving(authority.issue("catalog_svc"), served))
+        address = await stack.enter_async_context(serving(authority.issue("catalog_svc"), served(db)))
         gateway, fulfillment, identity = [
             await stack.enter_async_context(calling(address, "catalog_svc", authority.issue(peer)))
             for peer in ("gateway", "fulfillment_svc", "identity_svc")
@@ -90,6 +72,35 @@ async def catalog(fresh_database: Callable[[str], Awaitable[Database]], authorit
         )
         await made.set_program(version=1)
         yield made
+
+
+@pytest.fixture
+async def catalog(fresh_database: Callable[[str], Awaitable[Database]], authority: Authority) -> AsyncIterator[Catalog]:
+    async with served_catalog(await fresh_database("catalog_svc"), authority) as made:
+        yield made
+
+
+@dataclass(frozen=True)
+class Large:
+    """A generated catalog and what was generated. It is only read."""
+
+    catalog: Catalog
+    generated: Generated
+    dsn: str
+
+
+@pytest.fixture(scope="module")
+async def large(shared_url: Callable[[str], Awaitable[str]], authority: Authority) -> AsyncIterator[Large]:
+    url = await shared_url("catalog_svc")
+    db, generated = Database(url), generate(brands=1_000, rewards=4_000, seed=7)
+    async with served_catalog(db, authority) as made:
+        await made.catalog.PutRates(pb.PutRatesRequest(program_id=PROGRAM, rates=rates()), metadata=OPERATOR)
+        for request in generated.requests(PROGRAM, size=250):
+            await made.catalog.PutRewards(request, metadata=OPERATOR)
+        with psycopg.connect(url.replace("catalog_runtime@", "catalog_owner@"), autocommit=True) as owner:
+            owner.execute("VACUUM ANALYZE")
+        yield Large(made, generated, url)
+    await db.close()
 
 
 async def refusal_of(call: Awaitable[object]) -> Refused:
