@@ -6,6 +6,7 @@ from pathlib import Path
 from rewards.catalog.v1 import rewards_pb2, rewards_pb2_grpc
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 
+from catalog_svc.kept import Standings
 from catalog_svc.servicer import CatalogServicer, RewardsServicer
 from catalog_svc.tables import programs
 from svckit import migrate, server, telemetry
@@ -17,16 +18,17 @@ from svckit.server import Served
 
 def served(db: Database) -> list[Served]:
     """Every servicer of the catalog on `db`."""
+    standings = Standings(db)
     return [
         Served(
             rewards_pb2.DESCRIPTOR.services_by_name["RewardsService"],
             rewards_pb2_grpc.add_RewardsServiceServicer_to_server,
-            RewardsServicer(db, programs),
+            RewardsServicer(db, programs, standings),
         ),
         Served(
             rewards_pb2.DESCRIPTOR.services_by_name["CatalogService"],
             rewards_pb2_grpc.add_CatalogServiceServicer_to_server,
-            CatalogServicer(db, programs),
+            CatalogServicer(db, programs, standings),
         ),
         Served(
             programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],

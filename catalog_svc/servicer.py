@@ -1,15 +1,17 @@
 """The catalog's RPCs: partners list and read, operators fill, fulfillment_svc asks for prices."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, Literal
 
+from google.protobuf.message import Message
 from rewards.catalog.v1 import rewards_pb2 as pb
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceServicer, RewardsServiceServicer
 
 from catalog_svc import browse_store, etags, rules, store, wire
+from catalog_svc.kept import Answers, Standings
 from catalog_svc.rules import Rate, Reward
 from svckit import call, paging
-from svckit.db import Database, Tx
+from svckit.db import Database, Result, Tx
 from svckit.errors import Reason, Refused, invalid
 from svckit.money import minor
 from svckit.programs import Programs
@@ -22,23 +24,29 @@ NOT_MODIFIED_HEADER: Final = "x-rewards-not-modified"
 class RewardsServicer(RewardsServiceServicer):
     """The catalog as partners and members see it."""
 
-    def __init__(self, db: Database, programs: Programs) -> None:
+    def __init__(self, db: Database, programs: Programs, standings: Standings) -> None:
         self._db = db
         self._programs = programs
+        self._standings = standings
+        self._answers = Answers()
 
     async def ListRewards(self, request: pb.ListRewardsRequest, context: Any) -> pb.ListRewardsResponse:
         """A page of rewards; empty and marked as not modified for a caller who has it already."""
         program_id = call.current().program_id
         filters, size = wire.filters(request), paging.size(request.page_size)
         (after,) = paging.place(request, 1) or ("",)
-        async with self._db.read() as tx:
-            rate, tag = await self._tagged(tx, program_id, request)
-            if _is_known(tag):
-                return pb.ListRewardsResponse()
-            found = await browse_store.page(tx, program_id, filters, after, size + 1)
-        more = paging.token(request, found[size - 1].reward_id) if len(found) > size else ""
-        shown = [wire.message(reward, rate, request.language) for reward in found[:size]]
-        return pb.ListRewardsResponse(rewards=shown, next_page_token=more)
+        rate, tag = await self._tagged(program_id, request)
+
+        async def listed() -> pb.ListRewardsResponse:
+            async with self._db.read() as tx:
+                found = await browse_store.page(tx, program_id, filters, after, size + 1)
+            more = paging.token(request, found[size - 1].reward_id) if len(found) > size else ""
+            shown = [wire.message(reward, rate, request.language) for reward in found[:size]]
+            return pb.ListRewardsResponse(rewards=shown, next_page_token=more)
+
+        if _is_known(tag):
+            return pb.ListRewardsResponse()
+        return await self._answers.get(program_id, tag, pb.ListRewardsResponse, listed)
 
     async def GetReward(self, request: pb.GetRewardRequest, context: Any) -> pb.GetRewardResponse:
         """The reward's present version."""
@@ -77,19 +85,17 @@ class RewardsServicer(RewardsServiceServicer):
     ) -> tuple[Sequence[tuple[str, int]], str]:
         program_id, country, size = call.current().program_id, wire.country(request), paging.size(request.page_size)
         (after,) = paging.place(request, 1) or ("",)
+        _, tag = await self._tagged(program_id, request)
+        if _is_known(tag):
+            return [], ""
         async with self._db.read() as tx:
-            _, tag = await self._tagged(tx, program_id, request)
-            if _is_known(tag):
-                return [], ""
             found = await browse_store.values(tx, program_id, column, country, after, size + 1)
         return found[:size], paging.token(request, found[size - 1][0]) if len(found) > size else ""
 
-    async def _tagged(
-        self, tx: Tx, program_id: str, request: pb.ListRewardsRequest | pb.ListBrandsRequest | pb.ListCategoriesRequest
-    ) -> tuple[Rate, str]:
+    async def _tagged(self, program_id: str, request: Message) -> tuple[Rate, str]:
         """The rate and the ETag of a listing. To be read before what is listed: a change in between makes the tag too
         old, never the page."""
-        program, standing = await self._programs.get(tx, program_id), await store.standing(tx, program_id)
+        program, standing = await self._programs.read(self._db, program_id), await self._standings.of(program_id)
         rate = Rate(program.currency, program.points_per_unit, standing.rates)
         return rate, etags.etag(standing.revision, rate, request.SerializeToString(deterministic=True))
 
@@ -97,9 +103,10 @@ class RewardsServicer(RewardsServiceServicer):
 class CatalogServicer(CatalogServiceServicer):
     """The catalog as operators fill it and as orders are priced from it."""
 
-    def __init__(self, db: Database, programs: Programs) -> None:
+    def __init__(self, db: Database, programs: Programs, standings: Standings) -> None:
         self._db = db
         self._programs = programs
+        self._standings = standings
 
     async def PutRewards(self, request: pb.PutRewardsRequest, context: Any) -> pb.PutRewardsResponse:
         """Stores all of the rewards or none."""
@@ -109,7 +116,7 @@ class CatalogServicer(CatalogServiceServicer):
             _check_sellable(wanted, await rate_of(tx, self._programs, request.program_id))
             return await store.put(tx, request.program_id, wanted)
 
-        return pb.PutRewardsResponse(changed=await self._db.transact(work))
+        return pb.PutRewardsResponse(changed=await self._change(request.program_id, work))
 
     async def PutRates(self, request: pb.PutRatesRequest, context: Any) -> pb.PutRatesResponse:
         """Replaces what other currencies cost."""
@@ -120,7 +127,7 @@ class CatalogServicer(CatalogServiceServicer):
             await store.lock(tx, request.program_id)
             await store.put_rates(tx, request.program_id, rates)
 
-        await self._db.transact(work)
+        await self._change(request.program_id, work)
         return pb.PutRatesResponse()
 
     async def WithdrawRewards(self, request: pb.WithdrawRewardsRequest, context: Any) -> pb.WithdrawRewardsResponse:
@@ -143,7 +150,13 @@ class CatalogServicer(CatalogServiceServicer):
             told = {"reason": request.reason, "actor": actor}
             return await store.set_withdrawn(tx, program_id, names, withdrawn=withdrawn, **told)
 
-        return await self._db.transact(work)
+        return await self._change(program_id, work)
+
+    async def _change(self, program_id: str, work: Callable[[Tx], Awaitable[Result]]) -> Result:
+        try:
+            return await self._db.transact(work)
+        finally:
+            self._standings.changed(program_id)
 
     async def QuoteReward(self, request: pb.QuoteRewardRequest, context: Any) -> pb.QuoteRewardResponse:
         """Prices an order of the reward's present version, if that is what the caller was quoted."""

@@ -201,5 +201,5 @@ async def test_a_listing_that_is_known_reads_no_page(catalog: Catalog) -> None:
         owner.execute("ALTER TABLE reward_places RENAME TO hidden_too")
     known = (*PARTNER, ("if-none-match", tag))
     assert await catalog.rewards.ListRewards(pb.ListRewardsRequest(), metadata=known) == pb.ListRewardsResponse()
-    refusal = await refusal_of(catalog.rewards.ListRewards(pb.ListRewardsRequest(), metadata=PARTNER))
-    assert refusal.reason == Reason.INTERNAL
+    unread = pb.ListRewardsRequest(page_size=7)
+    assert (await refusal_of(catalog.rewards.ListRewards(unread, metadata=PARTNER))).reason == Reason.INTERNAL
