@@ -9,15 +9,16 @@ import psycopg
 import pytest
 from grpc_status import rpc_status
 from rewards.catalog.v1 import rewards_pb2 as pb
-from rewards.catalog.v1 import rewards_pb2_grpc
+from rewards.catalog.v1 import rewards_pb2_grpc, stock_pb2_grpc
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 
-from catalog_svc.__main__ import served
+from catalog_svc.__main__ import build
 from devmesh.generated_rewards import Generated, generate, rates
 from devmesh.pki import Authority
 from svckit.call import Kind, Principal
 from svckit.db import Database
 from svckit.errors import Refused, from_status
+from svckit.server import Worker
 from svckit.testing import calling, headers, serving
 
 PROGRAM = "sandbox-acme"
@@ -32,10 +33,18 @@ class Catalog:
     catalog: "rewards_pb2_grpc.CatalogServiceAsyncStub"
     quotes: "rewards_pb2_grpc.CatalogServiceAsyncStub"
     directory: "programs_pb2_grpc.ProgramDirectoryServiceAsyncStub"
+    stock: "stock_pb2_grpc.StockServiceAsyncStub"
+    operated: "stock_pb2_grpc.StockServiceAsyncStub"
+    workers: dict[str, Worker]
     db: Database
 
     async def set_program(
-        self, version: int, points_per_unit: int = 80, currency: str = "USD", program_id: str = PROGRAM
+        self,
+        version: int,
+        points_per_unit: int = 80,
+        currency: str = "USD",
+        program_id: str = PROGRAM,
+        clock_offset_s: int = 0,
     ) -> None:
         program = programs_pb2.Program(
             program_id=program_id,
@@ -46,6 +55,7 @@ class Catalog:
             asset="PTS",
             points_per_unit=points_per_unit,
             version=version,
+            clock_offset_s=clock_offset_s,
         )
         await self.directory.StoreProgram(programs_pb2.StoreProgramRequest(program=program))
 
@@ -57,8 +67,9 @@ class Catalog:
 @asynccontextmanager
 async def served_catalog(db: Database, authority: Authority) -> AsyncIterator[Catalog]:
     """The catalog behind its real server, with a program."""
+    served, workers = build(db)
     async with AsyncExitStack() as stack:
-        address = await stack.enter_async_context(serving(authority.issue("catalog_svc"), served(db)))
+        address = await stack.enter_async_context(serving(authority.issue("catalog_svc"), served))
         gateway, fulfillment, identity = [
             await stack.enter_async_context(calling(address, "catalog_svc", authority.issue(peer)))
             for peer in ("gateway", "fulfillment_svc", "identity_svc")
@@ -68,6 +79,9 @@ async def served_catalog(db: Database, authority: Authority) -> AsyncIterator[Ca
             catalog=rewards_pb2_grpc.CatalogServiceStub(gateway),
             quotes=rewards_pb2_grpc.CatalogServiceStub(fulfillment),
             directory=programs_pb2_grpc.ProgramDirectoryServiceStub(identity),
+            stock=stock_pb2_grpc.StockServiceStub(fulfillment),
+            operated=stock_pb2_grpc.StockServiceStub(gateway),
+            workers={worker.name: worker for worker in workers},
             db=db,
         )
         await made.set_program(version=1)
