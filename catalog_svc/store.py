@@ -1,14 +1,16 @@
 """The SQL of rewards: each version is kept, and beside the present ones stands where they are listed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from dataclasses import replace as replaced
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Select, and_, delete, func, insert, select, update
+from sqlalchemy import Column, ColumnElement, Select, Text, and_, any_, delete, func, insert, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from catalog_svc.rules import Availability, Price, Range, Reward, Text
+from catalog_svc.rules import Availability, Price, Range, Reward
+from catalog_svc.rules import Text as Told
 from catalog_svc.search import grams, searchable
 from catalog_svc.tables import catalogs, reward_places, reward_versions, rewards, stocks, withdrawals
 from svckit.db import Tx
@@ -41,7 +43,7 @@ async def find(tx: Tx, program_id: str, reward_id: str) -> Reward | None:
 
 async def present(tx: Tx, program_id: str, reward_ids: Collection[str]) -> dict[str, Reward]:
     """The present versions of those of the rewards that there are, in order of their ids."""
-    some = selected().where(rewards.c.program_id == program_id, rewards.c.reward_id.in_(reward_ids))
+    some = selected().where(rewards.c.program_id == program_id, among(rewards.c.reward_id, reward_ids))
     return {row.reward_id: reward_of(row) for row in await tx.execute(some.order_by(rewards.c.reward_id))}
 
 
@@ -80,10 +82,14 @@ async def put(tx: Tx, program_id: str, wanted: Sequence[Reward]) -> int:
     return await replace(tx, program_id, before, wanted)
 
 
-async def replace(tx: Tx, program_id: str, before: dict[str, Reward], wanted: Sequence[Reward]) -> int:
-    """As `put`, for whoever has taken the lock and read what is there `before`."""
+async def replace(
+    tx: Tx, program_id: str, before: Mapping[str, Reward], wanted: Sequence[Reward], provider: str = ""
+) -> int:
+    """As `put`, for whoever has taken the lock and read what is there `before`. New ones are of `provider`."""
     changed = [
-        _kept_up(before.get(reward.reward_id), reward) for reward in wanted if before.get(reward.reward_id) != reward
+        _kept_up(before.get(reward.reward_id), reward, provider)
+        for reward in wanted
+        if before.get(reward.reward_id) != reward
     ]
     for start in range(0, len(changed), _AT_ONCE):
         await _replace(tx, program_id, before, changed[start : start + _AT_ONCE])
@@ -92,7 +98,7 @@ async def replace(tx: Tx, program_id: str, before: dict[str, Reward], wanted: Se
     return len(changed)
 
 
-async def _replace(tx: Tx, program_id: str, before: dict[str, Reward], changed: Sequence[Reward]) -> None:
+async def _replace(tx: Tx, program_id: str, before: Mapping[str, Reward], changed: Sequence[Reward]) -> None:
     rows = [_row(program_id, reward, before.get(reward.reward_id)) for reward in changed]
     await tx.execute(insert(reward_versions), rows)
     latest = upsert(rewards)
@@ -108,7 +114,7 @@ async def set_withdrawn(
     tx: Tx, program_id: str, reward_ids: Collection[str], *, withdrawn: bool, reason: str, actor: str
 ) -> int:
     """Withdraws rewards by a person, or takes that back, and keeps who did it; how many were otherwise before."""
-    of_program = and_(rewards.c.program_id == program_id, rewards.c.reward_id.in_(reward_ids))
+    of_program = and_(rewards.c.program_id == program_id, among(rewards.c.reward_id, reward_ids))
     turned = update(rewards).where(of_program, rewards.c.withdrawn != withdrawn).values(withdrawn=withdrawn)
     names = (await tx.execute(turned.returning(rewards.c.reward_id))).scalars().all()
     if not names:
@@ -132,7 +138,7 @@ async def _place(tx: Tx, program_id: str, placed: Sequence[Reward]) -> None:
     if not names:
         return
     places = reward_places.c
-    await tx.execute(delete(reward_places).where(places.program_id == program_id, places.reward_id.in_(names)))
+    await tx.execute(delete(reward_places).where(places.program_id == program_id, among(places.reward_id, names)))
     rows = [
         {"program_id": program_id, "country": country, "reward_id": reward.reward_id, **_listed_by(reward)}
         for reward in placed
@@ -141,11 +147,11 @@ async def _place(tx: Tx, program_id: str, placed: Sequence[Reward]) -> None:
     await tx.execute(insert(reward_places), rows)
 
 
-def _kept_up(before: Reward | None, after: Reward) -> Reward:
+def _kept_up(before: Reward | None, after: Reward, provider: str) -> Reward:
     """The new version with what is none of a version's business."""
     if before is None:
-        return after
-    return replaced(after, provider=after.provider or before.provider, withdrawn=before.withdrawn)
+        return replaced(after, provider=provider)
+    return replaced(after, provider=before.provider, withdrawn=before.withdrawn)
 
 
 def _listed_by(reward: Reward) -> dict[str, Any]:
@@ -163,6 +169,11 @@ def _found_by(program_id: str, reward: Reward) -> dict[str, Any]:
     names = (reward.name, reward.brand, *(text.name for text in reward.texts))
     text = searchable(names)
     return {"provider": reward.provider, "search_text": text, "grams": grams(program_id, text)}
+
+
+def among(column: Column[str], names: Iterable[str]) -> ColumnElement[bool]:
+    """That the column has one of the names, however many there are."""
+    return column == any_(literal(list(names), ARRAY(Text)))
 
 
 def selected() -> Select[Any]:
@@ -227,7 +238,7 @@ def _content(row: Any, **standing: Any) -> Reward:
         images=tuple(row.images),
         availability=Availability(row.availability),
         terms=row.terms,
-        texts=tuple(Text(**text) for text in row.texts),
+        texts=tuple(Told(**text) for text in row.texts),
         version=row.version,
         **standing,
     )

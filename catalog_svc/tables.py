@@ -13,6 +13,7 @@ from sqlalchemy import (
     MetaData,
     Table,
     Text,
+    Uuid,
     false,
     func,
     text,
@@ -186,4 +187,38 @@ reservations: Final = Table(
         "expires_at",
         postgresql_where=text("state = 'RESERVED' AND expires_at IS NOT NULL"),
     ),
+)
+
+syncs: Final = Table(
+    "syncs",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("sync_id", Uuid, primary_key=True),
+    Column("provider", Text, nullable=False),
+    Column("dry_run", Boolean, nullable=False),
+    Column("force", Boolean, nullable=False),
+    Column("actor", Text, nullable=False, comment="the operator's credential"),
+    Column("state", Text, nullable=False),
+    Column("lease", BigInteger, nullable=False, comment="counts the claims; an end needs the present one"),
+    Column("due_at", DateTime(timezone=True), nullable=False, comment="from when on a worker may take it"),
+    Column("reason", Text, nullable=False),
+    *(Column(name, BigInteger, nullable=False) for name in ("added", "changed", "withdrawn", "rejected", "unchanged")),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("ended_at", DateTime(timezone=True)),
+    CheckConstraint("state IN ('RUNNING', 'DONE', 'REFUSED')", name="syncs_state_known"),
+    CheckConstraint("(ended_at IS NULL) = (state = 'RUNNING')", name="syncs_ended_unless_running"),
+    Index("syncs_one_at_a_time", "program_id", "provider", unique=True, postgresql_where=text("state = 'RUNNING'")),
+    Index("syncs_by_due", "due_at", postgresql_where=text("state = 'RUNNING'")),
+)
+
+sync_changes: Final = Table(
+    "sync_changes",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("sync_id", Uuid, primary_key=True),
+    Column("reward_id", Text, primary_key=True, comment="or the place of an entry that has no id"),
+    Column("action", Text, nullable=False),
+    Column("fields", ARRAY(Text), nullable=False),
+    Column("reason", Text, nullable=False),
+    ForeignKeyConstraint(["program_id", "sync_id"], ["syncs.program_id", "syncs.sync_id"], name="sync_changes_sync"),
 )

@@ -55,7 +55,7 @@ def rewards(request: pb.PutRewardsRequest) -> list[Reward]:
             raise invalid(**{f"rewards[{index}].rewardId": "stands here twice"})
     priced, told = _by_reward(names, "prices", request.prices), _by_reward(names, "texts", request.texts)
     return [
-        _reward(f"rewards[{index}]", message, priced[message.reward_id], told[message.reward_id])
+        reward(f"rewards[{index}]", message, priced[message.reward_id], told[message.reward_id])
         for index, message in enumerate(request.rewards)
     ]
 
@@ -69,12 +69,13 @@ def _by_reward(names: Sequence[str], field: str, parts: Iterable[Part]) -> dict[
     return found
 
 
-def _reward(
+def reward(
     field: str,
     message: pb.Reward,
     prices: Iterable[tuple[str, pb.RewardPrice]],
     texts: Iterable[tuple[str, pb.RewardText]],
 ) -> Reward:
+    """A reward as it was sent, with its prices and texts, each beside its field's name. Raises INVALID_REQUEST."""
     currency = message.currency
     for index, country in enumerate(message.countries):
         _check_country(country, f"{field}.countries[{index}]")

@@ -1,18 +1,20 @@
 """The catalog behind its real server, and who may call it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import grpc
 import psycopg
 import pytest
 from grpc_status import rpc_status
 from rewards.catalog.v1 import rewards_pb2 as pb
-from rewards.catalog.v1 import rewards_pb2_grpc, stock_pb2_grpc
+from rewards.catalog.v1 import rewards_pb2_grpc, stock_pb2_grpc, sync_pb2_grpc
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 
 from catalog_svc.__main__ import build
+from catalog_svc.sync.feeds import Source
 from devmesh.generated_rewards import Generated, generate, rates
 from devmesh.pki import Authority
 from svckit.call import Kind, Principal
@@ -35,6 +37,7 @@ class Catalog:
     directory: "programs_pb2_grpc.ProgramDirectoryServiceAsyncStub"
     stock: "stock_pb2_grpc.StockServiceAsyncStub"
     operated: "stock_pb2_grpc.StockServiceAsyncStub"
+    syncs: "sync_pb2_grpc.SyncServiceAsyncStub"
     workers: dict[str, Worker]
     db: Database
 
@@ -65,9 +68,11 @@ class Catalog:
 
 
 @asynccontextmanager
-async def served_catalog(db: Database, authority: Authority) -> AsyncIterator[Catalog]:
+async def served_catalog(
+    db: Database, authority: Authority, sources: Mapping[str, Source] = MappingProxyType({})
+) -> AsyncIterator[Catalog]:
     """The catalog behind its real server, with a program."""
-    served, workers = build(db)
+    served, workers = build(db, sources)
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serving(authority.issue("catalog_svc"), served))
         gateway, fulfillment, identity = [
@@ -80,6 +85,7 @@ async def served_catalog(db: Database, authority: Authority) -> AsyncIterator[Ca
             quotes=rewards_pb2_grpc.CatalogServiceStub(fulfillment),
             directory=programs_pb2_grpc.ProgramDirectoryServiceStub(identity),
             stock=stock_pb2_grpc.StockServiceStub(fulfillment),
+            syncs=sync_pb2_grpc.SyncServiceStub(gateway),
             operated=stock_pb2_grpc.StockServiceStub(gateway),
             workers={worker.name: worker for worker in workers},
             db=db,
