@@ -1,9 +1,11 @@
 """The SQL of listings. Each is a walk along one index in the order of what it lists, from the place where the page
 before ended; the index is that of what it is filtered by."""
 
-from typing import Final, Literal
+from functools import cache
+from typing import Any, Final, Literal
 
-from sqlalchemy import ColumnElement, TextClause, and_, select, text
+from sqlalchemy import BigInteger, ColumnElement, Select, TextClause, and_, bindparam, select, text
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from catalog_svc import store
 from catalog_svc.rules import Filters, Reward
@@ -13,6 +15,7 @@ from svckit.db import Tx
 
 # What is often found is found here soon; only what is not needs the trigrams, whose answer has no order.
 _WINDOW: Final = 500
+_ESCAPE: Final = "/"
 
 # One step in the index a value, however many rewards each has.
 _VALUES: Final = """
@@ -34,11 +37,18 @@ _STATEMENTS: Final[dict[str, TextClause]] = {
 
 async def page(tx: Tx, program_id: str, filters: Filters, after: str, limit: int) -> list[Reward]:
     """At most `limit` rewards that pass the filters, in order of their id, after the id `after`."""
-    looked_for = grams(program_id, folded(filters.text))
-    found = await _walked(tx, program_id, filters, after, limit, _WINDOW if looked_for else None)
-    if len(found) < limit and looked_for:
-        found = await _searched(tx, program_id, filters, after, limit, looked_for)
-    return found
+    words = folded(filters.text)
+    looked_for = grams(program_id, words)
+    asked = tuple(name for name in ("brand", "category", "currency") if getattr(filters, name))
+    values = {name: getattr(filters, name) for name in ("country", *asked)}
+    values |= {"program_id": program_id, "after": after, "limit": limit}
+    if not words:
+        return await _read(tx, _walk(asked, searching=False), values)
+    values["pattern"] = _pattern(words)
+    found = await _read(tx, _walk(asked, searching=True), {**values, "window": _WINDOW if looked_for else None})
+    if len(found) == limit or not looked_for:
+        return found
+    return await _read(tx, _search(asked), {**values, "grams": looked_for})
 
 
 async def values(
@@ -50,54 +60,53 @@ async def values(
     return [(row.value, row.rewards) for row in await tx.execute(_STATEMENTS[column], asked)]
 
 
-async def _walked(
-    tx: Tx, program_id: str, filters: Filters, after: str, limit: int, window: int | None
-) -> list[Reward]:
-    """Goes along the places in order, as far as the window if there is one."""
+async def _read(tx: Tx, statement: Select[Any], values: dict[str, Any]) -> list[Reward]:
+    return [store.reward_of(row) for row in await tx.execute(statement, values)]
+
+
+@cache
+def _walk(asked: tuple[str, ...], *, searching: bool) -> Select[Any]:
+    """Along the places in order, as far as the window where something is searched for."""
     places = reward_places.c
     along = select(places.program_id, places.reward_id).where(
-        places.program_id == program_id, places.reward_id > after, *_placed(filters)
+        places.program_id == bindparam("program_id"), places.reward_id > bindparam("after"), *_placed(asked)
     )
-    if not filters.text:
-        window = limit
-    near = along.order_by(places.reward_id).limit(window).subquery()
+    along = along.order_by(places.reward_id)
+    near = along.limit(bindparam("window" if searching else "limit", type_=BigInteger)).subquery()
     listed = store.selected().join(
         near, and_(near.c.program_id == rewards.c.program_id, near.c.reward_id == rewards.c.reward_id)
     )
-    if filters.text:
-        listed = listed.where(_contains(filters.text))
-    rows = await tx.execute(listed.order_by(near.c.reward_id).limit(limit))
-    return [store.reward_of(row) for row in rows]
+    if searching:
+        listed = listed.where(_contains())
+    return listed.order_by(near.c.reward_id).limit(bindparam("limit", type_=BigInteger))
 
 
-async def _searched(
-    tx: Tx, program_id: str, filters: Filters, after: str, limit: int, looked_for: list[int]
-) -> list[Reward]:
-    """Finds by trigrams first, and then sorts out and into order."""
+@cache
+def _search(asked: tuple[str, ...]) -> Select[Any]:
+    """By trigrams first, and then sorted out and into order."""
     places = reward_places.c
     placed = select(places.reward_id).where(
-        places.program_id == rewards.c.program_id, places.reward_id == rewards.c.reward_id, *_placed(filters)
+        places.program_id == rewards.c.program_id, places.reward_id == rewards.c.reward_id, *_placed(asked)
     )
     listed = store.selected().where(
-        rewards.c.grams.contains(looked_for),
-        _contains(filters.text),
-        rewards.c.program_id == program_id,
-        rewards.c.reward_id > after,
+        rewards.c.grams.contains(bindparam("grams", type_=ARRAY(BigInteger))),
+        _contains(),
+        rewards.c.program_id == bindparam("program_id"),
+        rewards.c.reward_id > bindparam("after"),
         placed.exists(),
     )
-    rows = await tx.execute(listed.order_by(rewards.c.reward_id).limit(limit))
-    return [store.reward_of(row) for row in rows]
+    return listed.order_by(rewards.c.reward_id).limit(bindparam("limit", type_=BigInteger))
 
 
-def _placed(filters: Filters) -> list[ColumnElement[bool]]:
-    places = reward_places.c
-    asked = [
-        (filters.brand, places.brand == filters.brand),
-        (filters.category, places.category == filters.category),
-        (filters.currency, places.currency == filters.currency),
-    ]
-    return [places.country == filters.country, *(condition for value, condition in asked if value)]
+def _placed(asked: tuple[str, ...]) -> list[ColumnElement[bool]]:
+    return [reward_places.c[name] == bindparam(name) for name in ("country", *asked)]
 
 
-def _contains(words: str) -> ColumnElement[bool]:
-    return rewards.c.search_text.contains(folded(words), autoescape=True)
+def _contains() -> ColumnElement[bool]:
+    return rewards.c.search_text.like(bindparam("pattern"), escape=_ESCAPE)
+
+
+def _pattern(words: str) -> str:
+    for special in (_ESCAPE, "%", "_"):
+        words = words.replace(special, _ESCAPE + special)
+    return f"%{words}%"

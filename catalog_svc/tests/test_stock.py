@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -26,19 +26,29 @@ async def limit(catalog: Catalog, units: int | None, reward_id: str = "lamp") ->
     return (await catalog.operated.SetStock(request, metadata=OPERATOR)).units_left
 
 
+async def insisting(rpc: Callable[[Any], Awaitable[Any]], request: Any) -> Reservation:
+    """What the RPC comes to for a holder who asks again while the database is too busy for a crowd."""
+    while True:
+        try:
+            return (await rpc(request)).reservation  # type: ignore[no-any-return]
+        except grpc.aio.AioRpcError as error:
+            if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                raise
+
+
 async def reserve(catalog: Catalog, reference: str, **more: Any) -> Reservation:
     asked: dict[str, Any] = {"program_id": PROGRAM, "reference": reference, "reward_id": "lamp", "quantity": 1, **more}
-    return (await catalog.stock.ReserveStock(stock_pb2.ReserveStockRequest(**asked))).reservation
+    return await insisting(catalog.stock.ReserveStock, stock_pb2.ReserveStockRequest(**asked))
 
 
 async def consume(catalog: Catalog, reference: str) -> Reservation:
     request = stock_pb2.ConsumeStockRequest(program_id=PROGRAM, reference=reference)
-    return (await catalog.stock.ConsumeStock(request)).reservation
+    return await insisting(catalog.stock.ConsumeStock, request)
 
 
 async def release(catalog: Catalog, reference: str) -> Reservation:
     request = stock_pb2.ReleaseStockRequest(program_id=PROGRAM, reference=reference)
-    return (await catalog.stock.ReleaseStock(request)).reservation
+    return await insisting(catalog.stock.ReleaseStock, request)
 
 
 async def left(catalog: Catalog) -> tuple[int, bool]:
