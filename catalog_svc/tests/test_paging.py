@@ -56,6 +56,7 @@ async def test_pages_lose_nothing_and_repeat_nothing_while_rewards_come_and_go(
     while True:
         answer = await world.page(size, token)
         seen += [listed.reward_id for listed in answer.rewards]
+        assert seen == sorted(set(seen))
         token = answer.next_page_token
         if not token:
             break
@@ -67,5 +68,4 @@ async def test_pages_lose_nothing_and_repeat_nothing_while_rewards_come_and_go(
             else:
                 await world.put(name, "food" if change == "rename" else change, f"Another card {len(seen)}")
             always &= world.food
-    assert seen == sorted(set(seen))
     assert always <= set(seen)
