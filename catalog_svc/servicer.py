@@ -36,6 +36,8 @@ class RewardsServicer(RewardsServiceServicer):
         filters, size = wire.filters(request), paging.size(request.page_size)
         (after,) = paging.place(request, 1) or ("",)
         rate, tag = await self._tagged(program_id, request)
+        if _is_known(tag):
+            return pb.ListRewardsResponse()
 
         async def listed() -> pb.ListRewardsResponse:
             async with self._db.read() as tx:
@@ -44,15 +46,13 @@ class RewardsServicer(RewardsServiceServicer):
             shown = [wire.message(reward, rate, request.language) for reward in found[:size]]
             return pb.ListRewardsResponse(rewards=shown, next_page_token=more)
 
-        if _is_known(tag):
-            return pb.ListRewardsResponse()
         return await self._answers.get(program_id, tag, pb.ListRewardsResponse, listed)
 
     async def GetReward(self, request: pb.GetRewardRequest, context: Any) -> pb.GetRewardResponse:
         """The reward's present version."""
         program_id = call.current().program_id
         async with self._db.read() as tx:
-            rate = await rate_of(tx, self._programs, program_id)
+            rate = await _rate(tx, self._programs, program_id)
             reward = await _existing(tx, program_id, request.reward_id)
         return pb.GetRewardResponse(reward=wire.message(reward, rate, request.language))
 
@@ -60,7 +60,7 @@ class RewardsServicer(RewardsServiceServicer):
         """What changes often about some rewards; tagged by what it says, so that others do not matter."""
         program_id, names = call.current().program_id, wire.reward_ids(request)
         async with self._db.read() as tx:
-            rate = await rate_of(tx, self._programs, program_id)
+            rate = await _rate(tx, self._programs, program_id)
             found = await store.present(tx, program_id, names)
         answer = pb.GetAvailabilityResponse(rewards=[wire.availability(reward, rate) for reward in found.values()])
         known = _is_known(etags.of_answer(answer.SerializeToString(deterministic=True)))
@@ -95,8 +95,8 @@ class RewardsServicer(RewardsServiceServicer):
     async def _tagged(self, program_id: str, request: Message) -> tuple[Rate, str]:
         """The rate and the ETag of a listing. To be read before what is listed: a change in between makes the tag too
         old, never the page."""
-        program, standing = await self._programs.read(self._db, program_id), await self._standings.of(program_id)
-        rate = Rate(program.currency, program.points_per_unit, standing.rates)
+        standing = await self._standings.of(program_id)
+        rate = standing.rate(await self._programs.read(self._db, program_id))
         return rate, etags.etag(standing.revision, rate, request.SerializeToString(deterministic=True))
 
 
@@ -113,7 +113,7 @@ class CatalogServicer(CatalogServiceServicer):
         wanted = wire.rewards(request)
 
         async def work(tx: Tx) -> int:
-            _check_sellable(wanted, await rate_of(tx, self._programs, request.program_id))
+            _check_sellable(wanted, await _rate(tx, self._programs, request.program_id))
             return await store.put(tx, request.program_id, wanted)
 
         return pb.PutRewardsResponse(changed=await self._change(request.program_id, work))
@@ -162,7 +162,7 @@ class CatalogServicer(CatalogServiceServicer):
         """Prices an order of the reward's present version, if that is what the caller was quoted."""
         program_id = request.program_id
         async with self._db.read() as tx:
-            rate = await rate_of(tx, self._programs, program_id)
+            rate = await _rate(tx, self._programs, program_id)
             reward = await _existing(tx, program_id, request.reward_id)
             quoted: Reward | None = reward
             if request.version not in (0, reward.version):
@@ -194,10 +194,9 @@ def _check_sellable(wanted: Sequence[Reward], rate: Rate) -> None:
         raise invalid(**named)
 
 
-async def rate_of(tx: Tx, programs: Programs, program_id: str) -> Rate:
-    """What currencies cost in the program. Raises NOT_FOUND for an unknown one."""
-    program, standing = await programs.get(tx, program_id), await store.standing(tx, program_id)
-    return Rate(program.currency, program.points_per_unit, standing.rates)
+async def _rate(tx: Tx, programs: Programs, program_id: str) -> Rate:
+    program = await programs.get(tx, program_id)
+    return (await store.standing(tx, program_id)).rate(program)
 
 
 async def _existing(tx: Tx, program_id: str, reward_id: str) -> Reward:

@@ -1,22 +1,22 @@
 """The SQL of rewards: each version is kept, and beside the present ones stands where they are listed."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict
-from dataclasses import replace as replaced
+from dataclasses import asdict, replace
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Select, Text, and_, any_, delete, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from catalog_svc.rules import Availability, Price, Range, Reward
+from catalog_svc.rules import Availability, Price, Range, Rate, Reward
 from catalog_svc.rules import Text as Told
 from catalog_svc.search import grams, searchable
 from catalog_svc.tables import catalogs, reward_places, reward_versions, rewards, stocks, withdrawals
 from svckit.db import Tx
+from svckit.programs import Program
 
-# Of a statement with many rows, so that none takes long.
-_AT_ONCE: Final = 1_000
+# Of a statement with many rows, so that none takes long, here or there.
+_AT_ONCE: Final = 250
 _CONTENT: Final = [column for column in reward_versions.c if column.name != "stored_at"]
 
 
@@ -25,6 +25,10 @@ class Standing(NamedTuple):
 
     revision: int
     rates: tuple[tuple[str, Price], ...]
+
+    def rate(self, program: Program) -> Rate:
+        """What currencies cost in the program that it is of."""
+        return Rate(program.currency, program.points_per_unit, self.rates)
 
 
 async def standing(tx: Tx, program_id: str) -> Standing:
@@ -50,7 +54,15 @@ async def present(tx: Tx, program_id: str, reward_ids: Collection[str]) -> dict[
 async def of_provider(tx: Tx, program_id: str, provider: str) -> dict[str, Reward]:
     """The present versions of all of a provider's rewards."""
     all_of = selected().where(rewards.c.program_id == program_id, rewards.c.provider == provider)
-    return {row.reward_id: reward_of(row) for row in await tx.execute(all_of)}
+    found: dict[str, Reward] = {}
+    after = ""
+    while True:
+        some = all_of.where(rewards.c.reward_id > after).order_by(rewards.c.reward_id).limit(_AT_ONCE)
+        read = [reward_of(row) for row in await tx.execute(some)]
+        if not read:
+            return found
+        found |= {reward.reward_id: reward for reward in read}
+        after = read[-1].reward_id
 
 
 async def version(tx: Tx, program_id: str, reward_id: str, number: int) -> Reward | None:
@@ -79,10 +91,10 @@ async def put(tx: Tx, program_id: str, wanted: Sequence[Reward]) -> int:
     """Stores what is new or changed as one more version each; how many there were."""
     await lock(tx, program_id)
     before = await present(tx, program_id, [reward.reward_id for reward in wanted])
-    return await replace(tx, program_id, before, wanted)
+    return await write(tx, program_id, before, wanted)
 
 
-async def replace(
+async def write(
     tx: Tx, program_id: str, before: Mapping[str, Reward], wanted: Sequence[Reward], provider: str = ""
 ) -> int:
     """As `put`, for whoever has taken the lock and read what is there `before`. New ones are of `provider`."""
@@ -92,13 +104,13 @@ async def replace(
         if before.get(reward.reward_id) != reward
     ]
     for start in range(0, len(changed), _AT_ONCE):
-        await _replace(tx, program_id, before, changed[start : start + _AT_ONCE])
+        await _write(tx, program_id, before, changed[start : start + _AT_ONCE])
     if changed:
         await count_change(tx, program_id)
     return len(changed)
 
 
-async def _replace(tx: Tx, program_id: str, before: Mapping[str, Reward], changed: Sequence[Reward]) -> None:
+async def _write(tx: Tx, program_id: str, before: Mapping[str, Reward], changed: Sequence[Reward]) -> None:
     rows = [_row(program_id, reward, before.get(reward.reward_id)) for reward in changed]
     await tx.execute(insert(reward_versions), rows)
     latest = upsert(rewards)
@@ -150,8 +162,8 @@ async def _place(tx: Tx, program_id: str, placed: Sequence[Reward]) -> None:
 def _kept_up(before: Reward | None, after: Reward, provider: str) -> Reward:
     """The new version with what is none of a version's business."""
     if before is None:
-        return replaced(after, provider=provider)
-    return replaced(after, provider=before.provider, withdrawn=before.withdrawn)
+        return replace(after, provider=provider)
+    return replace(after, provider=before.provider, withdrawn=before.withdrawn)
 
 
 def _listed_by(reward: Reward) -> dict[str, Any]:

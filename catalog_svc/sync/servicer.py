@@ -1,5 +1,6 @@
 """The RPCs of synchronisations, and the worker that runs what they ask for."""
 
+import asyncio
 import logging
 from collections.abc import Mapping
 from typing import Any, Final
@@ -10,7 +11,6 @@ from rewards.catalog.v1.sync_pb2_grpc import SyncServiceServicer
 
 from catalog_svc import store as catalog_store
 from catalog_svc.kept import Standings
-from catalog_svc.rules import Rate
 from catalog_svc.sync import rules, store, wire
 from catalog_svc.sync.feeds import FeedBrokenError, Source
 from catalog_svc.sync.rules import Before, Feed
@@ -101,11 +101,13 @@ class SyncServicer(SyncServiceServicer):
             await store.taken(tx, program_id, sync.provider, feed.offers.keys()),
             units,
         )
-        program, standing = await self._programs.get(tx, program_id), await catalog_store.standing(tx, program_id)
-        plan = rules.plan(before, feed, Rate(program.currency, program.points_per_unit, standing.rates))
+        standing = await catalog_store.standing(tx, program_id)
+        rate = standing.rate(await self._programs.get(tx, program_id))
+        # Tens of thousands of rewards take a while, in which others want to be served.
+        plan = await asyncio.to_thread(rules.plan, before, feed, rate)
         doubt = None if sync.force else rules.doubt(before, feed)
         if doubt is None and not sync.dry_run:
-            await catalog_store.replace(tx, program_id, before.rewards, plan.rewards, sync.provider)
+            await catalog_store.write(tx, program_id, before.rewards, plan.rewards, sync.provider)
             await store.set_units(tx, program_id, plan.units)
             if plan.units:
                 await catalog_store.count_change(tx, program_id)

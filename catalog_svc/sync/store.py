@@ -14,7 +14,7 @@ from catalog_svc.sync.rules import Action, Change, Plan
 from catalog_svc.tables import rewards, stocks, sync_changes, syncs
 from svckit.db import Tx
 
-_AT_ONCE: Final = 1_000
+_AT_ONCE: Final = 250
 _RUNNING: Final = text("state = 'RUNNING'")
 
 
