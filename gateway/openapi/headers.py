@@ -39,14 +39,18 @@ LIMITS: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Rese
 DEPRECATED: Final = ("Deprecation", "Sunset", "Link")
 TAGGED: Final = ("ETag",)
 REPLAYED: Final = "Idempotency-Replayed"
+# Whoever has shown a good credential is told of its limits, whatever the answer.
 OF_REFUSAL: Final = {
+    400: LIMITS,
     401: ("WWW-Authenticate",),
     403: LIMITS,
     404: (*LIMITS, REPLAYED),
     409: (*LIMITS, REPLAYED, "Retry-After"),
     422: (*LIMITS, REPLAYED),
     429: (*LIMITS, "Retry-After"),
-    503: ("Retry-After",),
+    500: LIMITS,
+    503: (*LIMITS, "Retry-After"),
+    504: LIMITS,
 }
 
 

@@ -69,6 +69,13 @@ async def test_a_new_key_is_published_at_once_and_signs_when_all_have_read_it(pa
     assert await published(other) == [new]
 
 
+async def test_a_token_of_the_first_key_is_good_where_there_was_none_a_moment_ago(pair: list[Running]) -> None:
+    identity, other = pair
+    assert await worker(other.service, "signing.rotate")() == 0  # reads that there is no key
+    token = await issue(identity, await identity.client("points:read"))
+    assert await passed(pair, {"authorization": f"Bearer {token}", **REST}) == 2
+
+
 async def test_keys_that_end_at_once_take_their_tokens_with_them(pair: list[Running]) -> None:
     identity, other = pair
     client = await identity.client("points:read")

@@ -16,7 +16,7 @@ ROOMS = {
 }
 APPEND_ONLY = {
     "identity_svc": ("audit", "erasures"),
-    "ledger_svc": ("entries", "lot_uses", "events", "rules"),
+    "ledger_svc": ("entries", "lot_uses", "events", "rules", "transaction_batches"),
     "catalog_svc": ("reward_versions", "withdrawals", "sync_changes"),
     "fulfillment_svc": ("redemption_edges", "events"),
 }

@@ -91,6 +91,13 @@ async def codes(doors: list[aiohttp.ClientSession], credential: str, trials: int
     return {answer.code for answer in await asyncio.gather(*calls)}
 
 
+async def refused_everywhere(doors: list[aiohttp.ClientSession], credential: str) -> bool:
+    """Whether not one of many calls passes. Where a busy machine keeps a gatekeeper from answering within the second
+    that Envoy waits for it, Envoy refuses with UNAVAILABLE."""
+    found = await codes(doors, credential, TRIALS)
+    return {2001} <= found <= {2001, 9002}
+
+
 @pytest.mark.usefixtures("redis")
 async def test_a_rotation_holds_at_every_door_from_its_acknowledgement_on(
     operator: Operator, doors: list[aiohttp.ClientSession]
@@ -105,7 +112,7 @@ async def test_a_rotation_holds_at_every_door_from_its_acknowledgement_on(
     assert rotated.status == 200, rotated
     assert time.monotonic() - started < 2
     assert set(rotated.result) == {"clientId", "clientSecret", "rotatedAt"}
-    assert await codes(doors, old, TRIALS) == {2001}
+    assert await refused_everywhere(doors, old)
     for door in doors:
         status, refused = await fetch(door, client.client_id, client.client_secret)
         assert (status, refused["error"]) == (401, "invalid_client")
@@ -130,7 +137,7 @@ async def test_a_revocation_holds_at_every_door_from_its_acknowledgement_on(
     await operator.call("RevokeAccess", pb.RevokeAccessRequest(program_id=FIRST, partner_id=partner_id))
     assert time.monotonic() - started < 2
     for credential in credentials:
-        assert await codes(doors, credential, TRIALS) == {2001}
+        assert await refused_everywhere(doors, credential)
 
 
 async def test_a_partner_revokes_its_own_key(operator: Operator, http: aiohttp.ClientSession) -> None:
