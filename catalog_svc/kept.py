@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from catalog_svc import store
 from catalog_svc.store import Standing
-from svckit.db import Database
+from svckit.db import Database, Result, Tx
 from svckit.programs import MAX_AGE_S
 
 Answer = TypeVar("Answer", bound=Message)
@@ -43,10 +43,14 @@ class Standings:
             self._read[program_id] = (began_s, fresh)
         return fresh
 
-    def changed(self, program_id: str) -> None:
-        """To be told after each change of a program's catalog is committed."""
-        self._changed[program_id] = time.monotonic()
-        self._read.pop(program_id, None)
+    async def change(self, program_id: str, work: Callable[[Tx], Awaitable[Result]]) -> Result:
+        """Runs what changes a program's catalog in a transaction; from then on it stands as it does after that."""
+        try:
+            return await self._db.transact(work)
+        finally:
+            # Also where nobody knows whether it was committed.
+            self._changed[program_id] = time.monotonic()
+            self._read.pop(program_id, None)
 
 
 class Answers:

@@ -1,6 +1,6 @@
 """The catalog's RPCs: partners list and read, operators fill, fulfillment_svc asks for prices."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from google.protobuf.message import Message
@@ -11,7 +11,7 @@ from catalog_svc import browse_store, etags, rules, store, wire
 from catalog_svc.kept import Answers, Standings
 from catalog_svc.rules import Rate, Reward
 from svckit import call, paging
-from svckit.db import Database, Result, Tx
+from svckit.db import Database, Tx
 from svckit.errors import Reason, Refused, invalid
 from svckit.money import minor
 from svckit.programs import Programs
@@ -116,7 +116,7 @@ class CatalogServicer(CatalogServiceServicer):
             _check_sellable(wanted, await _rate(tx, self._programs, request.program_id))
             return await store.put(tx, request.program_id, wanted)
 
-        return pb.PutRewardsResponse(changed=await self._change(request.program_id, work))
+        return pb.PutRewardsResponse(changed=await self._standings.change(request.program_id, work))
 
     async def PutRates(self, request: pb.PutRatesRequest, context: Any) -> pb.PutRatesResponse:
         """Replaces what other currencies cost."""
@@ -127,7 +127,7 @@ class CatalogServicer(CatalogServiceServicer):
             await store.lock(tx, request.program_id)
             await store.put_rates(tx, request.program_id, rates)
 
-        await self._change(request.program_id, work)
+        await self._standings.change(request.program_id, work)
         return pb.PutRatesResponse()
 
     async def WithdrawRewards(self, request: pb.WithdrawRewardsRequest, context: Any) -> pb.WithdrawRewardsResponse:
@@ -150,13 +150,7 @@ class CatalogServicer(CatalogServiceServicer):
             told = {"reason": request.reason, "actor": actor}
             return await store.set_withdrawn(tx, program_id, names, withdrawn=withdrawn, **told)
 
-        return await self._change(program_id, work)
-
-    async def _change(self, program_id: str, work: Callable[[Tx], Awaitable[Result]]) -> Result:
-        try:
-            return await self._db.transact(work)
-        finally:
-            self._standings.changed(program_id)
+        return await self._standings.change(program_id, work)
 
     async def QuoteReward(self, request: pb.QuoteRewardRequest, context: Any) -> pb.QuoteRewardResponse:
         """Prices an order of the reward's present version, if that is what the caller was quoted."""

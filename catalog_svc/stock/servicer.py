@@ -1,6 +1,6 @@
 """The stock's RPCs. Each decides under the lock of one stock."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from catalog_svc.kept import Standings
 from catalog_svc.stock import rules, store, wire
 from catalog_svc.stock.rules import Reservation, State, Stock
 from svckit.clock import Clock
-from svckit.db import Database, Result, Tx
+from svckit.db import Database, Tx
 from svckit.errors import Reason, Refused
 from svckit.programs import Programs
 
@@ -44,7 +44,7 @@ class StockServicer(StockServiceServicer):
             await store.save(tx, program_id, reward_id, before, after)
             return after
 
-        return pb.SetStockResponse(units_left=(await self._change(program_id, work)).left or 0)
+        return pb.SetStockResponse(units_left=(await self._standings.change(program_id, work)).left or 0)
 
     async def ReserveStock(self, request: pb.ReserveStockRequest, context: Any) -> pb.ReserveStockResponse:
         """Puts units by, or finds what this reference has put by."""
@@ -67,7 +67,7 @@ class StockServicer(StockServiceServicer):
             await store.keep(tx, program_id, made)
             return made
 
-        made = await self._change(program_id, work)
+        made = await self._standings.change(program_id, work)
         return pb.ReserveStockResponse(reservation=None if made is None else wire.message(made))
 
     async def ConsumeStock(self, request: pb.ConsumeStockRequest, context: Any) -> pb.ConsumeStockResponse:
@@ -92,7 +92,7 @@ class StockServicer(StockServiceServicer):
             await store.keep(tx, program_id, settled)
             return settled
 
-        return await self._change(program_id, work)
+        return await self._standings.change(program_id, work)
 
     async def sweep(self) -> int:
         """A worker's step: gives back what was reserved until now; of how many rewards."""
@@ -108,17 +108,11 @@ class StockServicer(StockServiceServicer):
             async def work(tx: Tx, program_id: str = program_id, reward_id: str = reward_id) -> None:
                 await store.lock(tx, program_id, reward_id, await self._now(tx, program_id))
 
-            await self._change(program_id, work)
+            await self._standings.change(program_id, work)
         return len(due)
 
     async def _now(self, tx: Tx, program_id: str) -> datetime:
         return (await self._programs.get(tx, program_id)).now(self._clock)
-
-    async def _change(self, program_id: str, work: Callable[[Tx], Awaitable[Result]]) -> Result:
-        try:
-            return await self._db.transact(work)
-        finally:
-            self._standings.changed(program_id)
 
 
 async def _check_available(tx: Tx, request: pb.ReserveStockRequest) -> None:

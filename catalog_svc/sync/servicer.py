@@ -84,11 +84,9 @@ class SyncServicer(SyncServiceServicer):
             await self._db.transact(lambda tx: store.end(tx, sync, "REFUSED", reason=reason))
             return 1
         try:
-            await self._db.transact(lambda tx: self._apply(tx, sync, feed))
+            await self._standings.change(sync.program_id, lambda tx: self._apply(tx, sync, feed))
         except store.LeaseLost:
             log.warning("lease lost", extra={"fields": {"sync": str(sync.sync_id)}})
-        finally:
-            self._standings.changed(sync.program_id)
         return 1
 
     async def _apply(self, tx: Tx, sync: Sync, feed: Feed) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from rewards.catalog.v1 import rewards_pb2 as pb
 
+from catalog_svc import store
 from catalog_svc.kept import Answers, Standings
 from catalog_svc.tests.conftest import PROGRAM, Catalog, reward
 from svckit.db import Tx
@@ -49,6 +50,9 @@ class Gated:
         self._db = db
         self.asked, self.open = asyncio.Event(), asyncio.Event()
 
+    async def transact(self, work: Any) -> Any:
+        return await self._db.transact(work)
+
     @asynccontextmanager
     async def read(self) -> AsyncIterator[Tx]:
         async with self._db.read() as tx:
@@ -62,8 +66,7 @@ async def test_what_was_read_while_it_changed_is_not_kept(catalog: Catalog) -> N
     standings = Standings(gated)
     reading = asyncio.create_task(standings.of(PROGRAM))
     await gated.asked.wait()
-    await catalog.put(reward("a"))
-    standings.changed(PROGRAM)
+    await standings.change(PROGRAM, lambda tx: store.count_change(tx, PROGRAM))
     gated.open.set()
     assert (await reading).revision == 0
     assert (await standings.of(PROGRAM)).revision == 1
