@@ -55,11 +55,10 @@ async def migrated(postgres: PostgresServer) -> Callable[[str], Awaitable[str]]:
     return template
 
 
-@pytest.fixture
-async def fresh_url(
+@contextlib.asynccontextmanager
+async def _copies(
     postgres: PostgresServer, migrated: Callable[[str], Awaitable[str]]
 ) -> AsyncIterator[Callable[[str], Awaitable[str]]]:
-    """Gives the runtime role's address of a fresh copy of a service's migrated database."""
     made: list[str] = []
 
     async def copy(service: str) -> str:
@@ -72,6 +71,24 @@ async def fresh_url(
     yield copy
     for name in made:
         await _superuser(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)"), name)
+
+
+@pytest.fixture
+async def fresh_url(
+    postgres: PostgresServer, migrated: Callable[[str], Awaitable[str]]
+) -> AsyncIterator[Callable[[str], Awaitable[str]]]:
+    """Gives the runtime role's address of a fresh copy of a service's migrated database."""
+    async with _copies(postgres, migrated) as copy:
+        yield copy
+
+
+@pytest.fixture(scope="module")
+async def shared_url(
+    postgres: PostgresServer, migrated: Callable[[str], Awaitable[str]]
+) -> AsyncIterator[Callable[[str], Awaitable[str]]]:
+    """As `fresh_url`, for what is so large that the tests of a module share it and only read."""
+    async with _copies(postgres, migrated) as copy:
+        yield copy
 
 
 @pytest.fixture

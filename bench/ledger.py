@@ -27,6 +27,7 @@ class Bench:
     """What the figures are measured on. Addresses are host:port; `pids` are those of the processes by name."""
 
     ledger: str
+    catalog: str
     unbatched: str
     empty: str
     fulfillment: str
@@ -66,10 +67,17 @@ class Bench:
             return int(row[0]) if row else 0
 
     async def send(
-        self, address: str, requests: Requests, in_flight: int, count: int, seed: str | None = None
+        self,
+        address: str,
+        requests: Requests,
+        in_flight: int,
+        count: int,
+        seed: str | None = None,
+        *,
+        server: str = SERVER,
     ) -> Result:
         """Sends `count` of the requests in turn. Raises RuntimeError unless all are answered with OK."""
-        target = self._target(address, SERVER, requests)
+        target = self._target(address, server, requests)
         return await generate(Plan(target, requests.bodies, requests.headers, count, in_flight, seed or _seed()))
 
     def _target(self, address: str, server: str, requests: Requests) -> Target:
@@ -94,6 +102,7 @@ async def benched(mesh: Mesh) -> AsyncIterator[Bench]:
         pids = {name: mesh.pid(name) for name in (SERVER, "postgres", "fulfillment_svc")}
         bench = Bench(
             ledger=mesh.layout.address(SERVER),
+            catalog=mesh.layout.address("catalog_svc"),
             unbatched=f"{LOOPBACK}:{unbatched}",
             empty=f"{LOOPBACK}:{empty}",
             fulfillment=mesh.layout.address("fulfillment_svc"),

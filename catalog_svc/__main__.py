@@ -1,35 +1,61 @@
-"""`python -m catalog_svc` serves, `python -m catalog_svc migrate` brings the database up to date."""
+"""`python -m catalog_svc` serves; `migrate` brings the database up to date; `sync --program-id … --provider …` is an
+operator's command to a running mesh (see `catalog_svc.sync.command`)."""
 
+import argparse
+import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from rewards.catalog.v1 import rewards_pb2, rewards_pb2_grpc
+from rewards.catalog.v1 import rewards_pb2, rewards_pb2_grpc, stock_pb2, stock_pb2_grpc, sync_pb2, sync_pb2_grpc
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 
+from catalog_svc.kept import Standings
 from catalog_svc.servicer import CatalogServicer, RewardsServicer
+from catalog_svc.stock.servicer import StockServicer
+from catalog_svc.sync import command
+from catalog_svc.sync.feeds import JsonFeed, Source
+from catalog_svc.sync.servicer import SyncServicer
 from catalog_svc.tables import programs
 from svckit import migrate, server, telemetry
+from svckit.clock import system_clock
 from svckit.config import Config, required
 from svckit.db import Database
 from svckit.programs import ProgramDirectoryServicer
-from svckit.server import Served
+from svckit.server import Served, Worker
 
 
-async def main() -> None:
-    """Builds the service from the environment and serves until it is told to stop."""
-    config = Config.from_env()
-    telemetry.start("catalog_svc", config.environment, config.metrics_listen)
-    db = Database(required("REWARDS_DATABASE_URL"))
+def feeds(setting: str) -> dict[str, Source]:
+    """The providers' adapters of REWARDS_CATALOG_FEEDS: "north=https://north.example/feed.json,south=…"."""
+    pairs = (pair.partition("=") for pair in setting.split(",") if pair)
+    return {name: JsonFeed(url) for name, _, url in pairs}
+
+
+def build(db: Database, sources: Mapping[str, Source]) -> tuple[list[Served], list[Worker]]:
+    """Every servicer of the catalog on `db`, and its workers; `sources` are the providers' adapters."""
+    standings = Standings(db)
+    stock = StockServicer(db, programs, standings, system_clock)
+    syncs = SyncServicer(db, programs, standings, sources, system_clock)
     served = [
         Served(
             rewards_pb2.DESCRIPTOR.services_by_name["RewardsService"],
             rewards_pb2_grpc.add_RewardsServiceServicer_to_server,
-            RewardsServicer(db, programs),
+            RewardsServicer(db, programs, standings),
         ),
         Served(
             rewards_pb2.DESCRIPTOR.services_by_name["CatalogService"],
             rewards_pb2_grpc.add_CatalogServiceServicer_to_server,
-            CatalogServicer(db, programs),
+            CatalogServicer(db, programs, standings),
+        ),
+        Served(
+            stock_pb2.DESCRIPTOR.services_by_name["StockService"],
+            stock_pb2_grpc.add_StockServiceServicer_to_server,
+            stock,
+        ),
+        Served(
+            sync_pb2.DESCRIPTOR.services_by_name["SyncService"],
+            sync_pb2_grpc.add_SyncServiceServicer_to_server,
+            syncs,
         ),
         Served(
             programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
@@ -37,12 +63,33 @@ async def main() -> None:
             ProgramDirectoryServicer(db, programs),
         ),
     ]
-    await server.serve(config, served)
+    return served, [Worker("stock-sweep", stock.sweep, interval_s=5.0), Worker("sync", syncs.run)]
+
+
+async def main() -> None:
+    """Builds the service from the environment and serves until it is told to stop."""
+    config = Config.from_env()
+    telemetry.start("catalog_svc", config.environment, config.metrics_listen)
+    db = Database(required("REWARDS_DATABASE_URL"))
+    await server.serve(config, *build(db, feeds(os.environ.get("REWARDS_CATALOG_FEEDS", ""))))
     await db.close()
 
 
+def start() -> None:
+    """Does what the arguments say."""
+    parser = argparse.ArgumentParser(prog="catalog_svc", description=__doc__)
+    parsers = parser.add_subparsers(dest="command")
+    parsers.add_parser("migrate")
+    command.add_to(parsers)
+    asked = parser.parse_args()
+    match asked.command:
+        case "migrate":
+            migrate.upgrade(Path(__file__).parent / "migrations", required("REWARDS_MIGRATION_URL"))
+        case "sync":
+            sys.exit(server.run(command.run(asked)))
+        case _:
+            server.run(main())
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] == ["migrate"]:
-        migrate.upgrade(Path(__file__).parent / "migrations", required("REWARDS_MIGRATION_URL"))
-    else:
-        server.run(main())
+    start()

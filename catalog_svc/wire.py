@@ -1,40 +1,81 @@
 """Protobuf to rewards and back. Amounts are decimal major units outside and integer minor units inside."""
 
 from collections.abc import Iterable, Sequence
+from typing import Final, TypeVar
 
 from rewards.catalog.v1 import rewards_pb2 as pb
 
 from catalog_svc.countries import COUNTRIES
-from catalog_svc.rules import MAX_EXACT, Availability, Filters, Price, Quote, Range, Rate, Reward, points
+from catalog_svc.rules import MAX_EXACT, Availability, Filters, Price, Quote, Range, Rate, Reward, Text, points
 from svckit.errors import invalid
 from svckit.money import major, minor
+
+IDS_MAX: Final = 500
+
+Part = TypeVar("Part", pb.RewardPrice, pb.RewardText)
 
 
 def filters(request: pb.ListRewardsRequest) -> Filters:
     """What a listing asks for. Raises INVALID_REQUEST for a country that there is not, such as "UK" (G74)."""
+    return Filters(country(request), request.category, request.brand, request.currency, request.q)
+
+
+def country(request: pb.ListRewardsRequest | pb.ListBrandsRequest | pb.ListCategoriesRequest) -> str:
+    """The country that is asked for, or "". Raises INVALID_REQUEST as `filters` does."""
     if request.country:
         _check_country(request.country, "country")
-    return Filters(request.country, request.category, request.brand, request.currency, request.q)
+    return request.country
+
+
+def reward_ids(request: pb.GetAvailabilityRequest) -> set[str]:
+    """Which rewards are asked about. Raises INVALID_REQUEST for more than IDS_MAX."""
+    found = {name for given in request.ids for name in given.split(",")}
+    if len(found) > IDS_MAX:
+        raise invalid(ids=f"must be {IDS_MAX} at most")
+    return found
+
+
+def rates(request: pb.PutRatesRequest, own: str) -> dict[str, Price]:
+    """What currencies cost. Raises INVALID_REQUEST for one that stands there twice, or the program's `own`."""
+    found: dict[str, Price] = {}
+    for index, rate in enumerate(request.rates):
+        if rate.currency == own:
+            raise invalid(**{f"rates[{index}].currency": "is the program's own, whose rate is in its settings"})
+        if rate.currency in found:
+            raise invalid(**{f"rates[{index}].currency": "stands here twice"})
+        found[rate.currency] = Price(minor(rate.amount, rate.currency, f"rates[{index}].amount"), rate.points)
+    return found
 
 
 def rewards(request: pb.PutRewardsRequest) -> list[Reward]:
-    """The rewards to store, each with its own prices. Raises INVALID_REQUEST naming the field that is wrong."""
+    """The rewards to store, each with its own prices and texts. Raises INVALID_REQUEST naming the wrong field."""
     names = [message.reward_id for message in request.rewards]
     for index, name in enumerate(names):
         if name in names[:index]:
             raise invalid(**{f"rewards[{index}].rewardId": "stands here twice"})
-    priced: dict[str, list[tuple[str, pb.RewardPrice]]] = {name: [] for name in names}
-    for index, price in enumerate(request.prices):
-        if price.reward_id not in priced:
-            raise invalid(**{f"prices[{index}].rewardId": "is not among the rewards"})
-        priced[price.reward_id].append((f"prices[{index}].denomination", price))
+    priced, told = _by_reward(names, "prices", request.prices), _by_reward(names, "texts", request.texts)
     return [
-        _reward(f"rewards[{index}]", message, priced[message.reward_id])
+        reward(f"rewards[{index}]", message, priced[message.reward_id], told[message.reward_id])
         for index, message in enumerate(request.rewards)
     ]
 
 
-def _reward(field: str, message: pb.Reward, prices: Iterable[tuple[str, pb.RewardPrice]]) -> Reward:
+def _by_reward(names: Sequence[str], field: str, parts: Iterable[Part]) -> dict[str, list[tuple[str, Part]]]:
+    found: dict[str, list[tuple[str, Part]]] = {name: [] for name in names}
+    for index, part in enumerate(parts):
+        if part.reward_id not in found:
+            raise invalid(**{f"{field}[{index}].rewardId": "is not among the rewards"})
+        found[part.reward_id].append((f"{field}[{index}]", part))
+    return found
+
+
+def reward(
+    field: str,
+    message: pb.Reward,
+    prices: Iterable[tuple[str, pb.RewardPrice]],
+    texts: Iterable[tuple[str, pb.RewardText]],
+) -> Reward:
+    """A reward as it was sent, with its prices and texts, each beside its field's name. Raises INVALID_REQUEST."""
     currency = message.currency
     for index, country in enumerate(message.countries):
         _check_country(country, f"{field}.countries[{index}]")
@@ -53,6 +94,7 @@ def _reward(field: str, message: pb.Reward, prices: Iterable[tuple[str, pb.Rewar
         images=tuple(message.images),
         availability=_availability(message),
         terms=message.terms,
+        texts=_texts(texts),
     )
 
 
@@ -66,8 +108,19 @@ def _denominations(field: str, amounts: Sequence[float], currency: str) -> tuple
 
 
 def _prices(prices: Iterable[tuple[str, pb.RewardPrice]], currency: str) -> tuple[Price, ...]:
-    found = (Price(minor(price.denomination, currency, field), price.points) for field, price in prices)
+    found = (
+        Price(minor(price.denomination, currency, f"{field}.denomination"), price.points) for field, price in prices
+    )
     return tuple(sorted(found, key=lambda price: price.denomination_minor))
+
+
+def _texts(texts: Iterable[tuple[str, pb.RewardText]]) -> tuple[Text, ...]:
+    found: dict[str, Text] = {}
+    for field, text in texts:
+        if text.language.lower() in found:
+            raise invalid(**{f"{field}.language": "stands here twice"})
+        found[text.language.lower()] = Text(text.language, text.name, text.description, text.terms)
+    return tuple(sorted(found.values(), key=lambda text: text.language))
 
 
 def _range(field: str, message: pb.Reward, currency: str) -> Range | None:
@@ -86,33 +139,52 @@ def _availability(message: pb.Reward) -> Availability:
     return Availability(pb.Reward.Availability.Name(stated))
 
 
-def message(reward: Reward, rate: Rate) -> pb.Reward:
-    """A reward as partners see it, priced at the program's rate of now."""
-    currency = reward.currency
+def message(reward: Reward, rate: Rate, language: str = "") -> pb.Reward:
+    """A reward as partners see it, priced at the program's rate of now, in the language where it is in it."""
+    currency, text = reward.currency, reward.text(language)
     shown = pb.Reward(
         reward_id=reward.reward_id,
         version=reward.version,
-        name=reward.name,
-        description=reward.description,
+        name=text.name,
+        description=text.description,
         brand=reward.brand,
         category=reward.category,
         kind=pb.Reward.Kind.Value(reward.kind),
         countries=reward.countries,
         currency=currency,
         denominations=[major(amount, currency) for amount in reward.denominations_minor],
+        point_cost=_costs(reward, rate),
         images=reward.images,
-        availability=pb.Reward.Availability.Value(reward.availability),
-        terms=reward.terms,
+        availability=pb.Reward.Availability.Value(reward.standing),
+        terms=text.terms,
+        language=text.language,
     )
     if reward.range is not None:
         shown.denomination_range.min = major(reward.range.min_minor, currency)
         shown.denomination_range.max = major(reward.range.max_minor, currency)
         shown.denomination_range.step = major(reward.range.step_minor, currency)
-    for amount in reward.shown_denominations_minor:
-        cost = points(reward, amount, rate)
-        if cost is not None and cost <= MAX_EXACT:
-            shown.point_cost.add(denomination=major(amount, currency), points=cost)
     return shown
+
+
+def availability(reward: Reward, rate: Rate) -> pb.RewardAvailability:
+    """What changes often about a reward."""
+    return pb.RewardAvailability(
+        reward_id=reward.reward_id,
+        version=reward.version,
+        availability=pb.Reward.Availability.Value(reward.standing),
+        limited=reward.units_left is not None,
+        units_left=reward.units_left or 0,
+        point_cost=_costs(reward, rate),
+    )
+
+
+def _costs(reward: Reward, rate: Rate) -> list[pb.PointCost]:
+    costs = ((amount, points(reward, amount, rate)) for amount in reward.shown_denominations_minor)
+    return [
+        pb.PointCost(denomination=major(amount, reward.currency), points=cost)
+        for amount, cost in costs
+        if cost is not None and cost <= MAX_EXACT
+    ]
 
 
 def quote_reply(reward: Reward, quote: Quote) -> pb.QuoteRewardResponse:

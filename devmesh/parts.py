@@ -139,6 +139,8 @@ class Parts:
         """What one service alone is told."""
         if name == "identity_svc":
             return {"REWARDS_PEPPER_FILE": self._key("pepper")}
+        if name == "catalog_svc":
+            return {"REWARDS_CATALOG_FEEDS": f"sandbox=http://{self._layout.address('provider')}/catalog"}
         if name == "fulfillment_svc":
             return {
                 "REWARDS_CODE_KEY_FILE": self._key("code_key"),

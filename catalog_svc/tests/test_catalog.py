@@ -68,7 +68,7 @@ async def test_twenty_writers_of_one_reward_make_one_version_each(catalog: Catal
         ),
         (
             {"currency": "KRW"},
-            "rewards[1] must have explicit prices, because its currency is not the program's, USD",
+            "rewards[1] must have explicit prices, because KRW has no rate in this program",
         ),
         ({"reward_id": "good"}, "rewards[1].rewardId stands here twice"),
     ],

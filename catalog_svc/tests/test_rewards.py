@@ -86,6 +86,16 @@ async def test_the_filters_of_a_listing(catalog: Catalog) -> None:
     assert await _ids(catalog, q="\\") == []
 
 
+async def test_a_reward_that_moves_is_listed_where_it_is_now(catalog: Catalog) -> None:
+    await catalog.put(reward("a"), reward("b"))
+    await catalog.put(reward("a", category="food", countries=["GB"], brand="Bean", name="Beans"))
+    assert await _ids(catalog, country="US") == await _ids(catalog, category="retail") == ["b"]
+    assert await _ids(catalog, country="GB") == await _ids(catalog, category="food", brand="Bean") == ["a"]
+    assert (await _ids(catalog, q="beans"), await _ids(catalog, q="Baltic")) == (["a"], ["b"])
+    brands = await catalog.rewards.ListBrands(pb.ListBrandsRequest(country="US"), metadata=PARTNER)
+    assert [brand.brand for brand in brands.brands] == ["Baltic Books"]
+
+
 @pytest.mark.parametrize("country", ["UK", "XX"])
 async def test_a_country_that_there_is_not_is_refused(catalog: Catalog, country: str) -> None:
     refusal = await refusal_of(catalog.rewards.ListRewards(pb.ListRewardsRequest(country=country), metadata=PARTNER))

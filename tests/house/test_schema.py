@@ -17,7 +17,7 @@ ROOMS = {
 APPEND_ONLY = {
     "identity_svc": ("audit", "erasures"),
     "ledger_svc": ("entries", "lot_uses", "events", "rules", "transaction_batches"),
-    "catalog_svc": ("reward_versions",),
+    "catalog_svc": ("reward_versions", "withdrawals", "sync_changes"),
     "fulfillment_svc": ("redemption_edges", "events"),
 }
 

@@ -17,10 +17,10 @@ from tests.mesh.conftest import Api
 ROOT = Path(__file__).parents[2]
 
 
-async def typed(mesh: Mesh, *words: str, code: int = 0) -> Any:
-    """What a command prints, read as JSON; its complaint if it ends with another code."""
+async def typed(mesh: Mesh, *words: str, code: int = 0, service: str = "identity_svc") -> Any:
+    """What a service's command prints, read as JSON; its complaint if it ends with another code."""
     env = {**os.environ, **{name: value for name, value in mesh.env.items() if name.startswith("REWARDS_")}}
-    argv = [sys.executable, "-m", "identity_svc", *words]
+    argv = [sys.executable, "-m", service, *words]
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*argv, cwd=ROOT, env=env, stdout=pipe, stderr=pipe)
     printed, complaint = await process.communicate()

@@ -3,5 +3,5 @@ issued, with faults that can be switched on per order.
 
 `POST /orders` and `GET /orders?reference=` are the provider's contract (see `over_http`): an order is known
 by its reference and never issued twice. `PUT /faults` and `DELETE /faults` switch faults, `GET /journal`
-shows everything that was ever decided, `GET /healthz` says that it serves.
+shows everything that was ever decided, `GET /catalog` is its feed, `GET /healthz` says that it serves.
 """

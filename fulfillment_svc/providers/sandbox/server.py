@@ -8,6 +8,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from fulfillment_svc.providers.sandbox.faults import Fault, Faults, Rule
+from fulfillment_svc.providers.sandbox.feed import Feed
 from fulfillment_svc.providers.sandbox.journal import Entry, Journal
 
 HUGE_BYTES: Final = 1 << 20
@@ -32,6 +33,7 @@ class Sandbox:
         application.router.add_delete("/faults", self._clear_faults)
         application.router.add_get("/journal", self._show_journal)
         application.router.add_get("/healthz", self._say_healthy)
+        application.router.add_routes(Feed().routes())
         return application
 
     async def _order(self, request: web.Request) -> web.StreamResponse:
