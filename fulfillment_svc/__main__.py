@@ -8,6 +8,8 @@ from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
 from rewards.fulfillment.v1 import (
     messages_pb2,
     messages_pb2_grpc,
+    providers_pb2,
+    providers_pb2_grpc,
     redemptions_pb2,
     redemptions_pb2_grpc,
     webhooks_pb2,
@@ -19,6 +21,7 @@ from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.config import Settings
 from fulfillment_svc.messages.servicer import MessagesServicer
+from fulfillment_svc.providers.callbacks import CallbacksServicer
 from fulfillment_svc.providers.over_http import HttpProvider, open_session
 from fulfillment_svc.providers.routing import SANDBOX
 from fulfillment_svc.redemptions import failpoints
@@ -46,6 +49,7 @@ def served(
     handed_over: EventsServicer,
     directory: ProgramDirectoryServicer,
     messages: MessagesServicer,
+    callbacks: CallbacksServicer,
 ) -> list[Served]:
     """Every servicer with its descriptor."""
     return [
@@ -73,6 +77,11 @@ def served(
             messages_pb2.DESCRIPTOR.services_by_name["MessagesService"],
             messages_pb2_grpc.add_MessagesServiceServicer_to_server,
             messages,
+        ),
+        Served(
+            providers_pb2.DESCRIPTOR.services_by_name["ProvidersService"],
+            providers_pb2_grpc.add_ProvidersServiceServicer_to_server,
+            callbacks,
         ),
     ]
 
@@ -104,6 +113,7 @@ async def main() -> None:
             EventsServicer(db, deliveries.wake),
             ProgramDirectoryServicer(db, programs),
             MessagesServicer(outside.mailer),
+            CallbacksServicer({SANDBOX: settings.provider_secrets}, room.look_again),
         )
         await server.serve(config, servicers, [*room.workers, deliveries, wiping])
     await db.close()

@@ -3,9 +3,12 @@
 import itertools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
+from uuid import UUID
 
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.providers import Provider
+from fulfillment_svc.providers.callbacks import LookAgain
+from fulfillment_svc.redemptions import store
 from fulfillment_svc.redemptions.intake import Intake
 from fulfillment_svc.redemptions.mail import Mailer
 from fulfillment_svc.redemptions.saga import Ingest, Saga
@@ -34,10 +37,11 @@ class Outside(NamedTuple):
 
 
 class Room(NamedTuple):
-    """The room of redemptions."""
+    """The room of redemptions. `look_again` takes what a provider has called about."""
 
     servicer: RedemptionsServicer
     saga: Saga
+    look_again: LookAgain
     workers: list[Worker]
 
 
@@ -49,5 +53,13 @@ def assemble(
     saga = Saga(db, steps, idempotent, vault, ingest, clock)
     workers = [Worker(f"redemptions-{number}", saga.work) for number in range(1, WORKERS + 1)]
     turns = itertools.cycle(workers)
+
+    def wake() -> None:
+        next(turns).wake()
+
+    async def look_again(provider: str, redemption_id: UUID) -> None:
+        if await db.transact(lambda tx: store.make_due(tx, provider, redemption_id)):
+            wake()
+
     intake = Intake(db, idempotent, outside.catalog, outside.providers, vault, clock)
-    return Room(RedemptionsServicer(db, idempotent, intake, saga, lambda: next(turns).wake()), saga, workers)
+    return Room(RedemptionsServicer(db, idempotent, intake, saga, wake), saga, look_again, workers)

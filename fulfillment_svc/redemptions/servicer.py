@@ -8,6 +8,7 @@ from rewards.fulfillment.v1 import redemptions_pb2 as pb
 from rewards.fulfillment.v1.redemptions_pb2_grpc import RedemptionsServiceServicer
 
 from fulfillment_svc.redemptions import rules, store, wire
+from fulfillment_svc.redemptions.cancelling import Cancelling
 from fulfillment_svc.redemptions.intake import Intake
 from fulfillment_svc.redemptions.saga import Saga
 from svckit import call, idempotency, paging
@@ -25,6 +26,7 @@ class RedemptionsServicer(RedemptionsServiceServicer):
         self._db = db
         self._idempotency = idempotent
         self._intake = intake
+        self._cancelling = Cancelling(db, idempotent, saga)
         self._saga = saga
         self._wake = wake
 
@@ -51,8 +53,22 @@ class RedemptionsServicer(RedemptionsServiceServicer):
             async with self._db.read() as tx:
                 found = await store.find(tx, caller.program_id, redemption_id)
         if found is None or caller.principal.member_id not in ("", found.member_id):
-            raise Refused(Reason.ORDER_NOT_FOUND, "There is no such redemption.")
+            raise _not_found()
         return pb.GetRedemptionResponse(redemption=wire.redemption(found))
+
+    async def CancelRedemption(self, request: pb.CancelRedemptionRequest, context: Any) -> pb.CancelRedemptionResponse:
+        """Calls a redemption off and gives everything back; if that cannot be done now, the workers carry on."""
+        claim, redemption_id = self._idempotency.claim(request), wire.redemption_id(request.redemption_id)
+        if redemption_id is None:
+            raise _not_found()
+        taken = await self._cancelling.take_in(claim, redemption_id, call.current().principal.member_id)
+        if isinstance(taken, Outcome):
+            return idempotency.replay(taken, claim, pb.CancelRedemptionResponse)
+        redemption = await self._saga.call_off(taken)
+        if not rules.ended(redemption):
+            text = "The value is being given back; the same key tells when that is done."
+            raise Refused(Reason.UNAVAILABLE, text, retry_after_s=1)
+        return wire.cancelled(redemption)
 
     async def ListRedemptions(self, request: pb.ListRedemptionsRequest, context: Any) -> pb.ListRedemptionsResponse:
         """Lists a member's redemptions, newest first."""
@@ -67,3 +83,7 @@ class RedemptionsServicer(RedemptionsServiceServicer):
             redemptions=[wire.redemption(one) for one in shown],
             next_page_token=paging.token(request, str(shown[-1].redemption_id)) if more else "",
         )
+
+
+def _not_found() -> Refused:
+    return Refused(Reason.ORDER_NOT_FOUND, "There is no such redemption.")

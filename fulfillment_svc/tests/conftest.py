@@ -5,7 +5,6 @@ from typing import NamedTuple
 import psycopg
 import pytest
 from psycopg import sql
-from rewards.fulfillment.v1 import redemptions_pb2, redemptions_pb2_grpc
 
 from devmesh.pki import Authority
 from devmesh.postgres import PostgresServer
@@ -15,7 +14,6 @@ from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
 from fulfillment_svc.tests.world import Service, World
 from svckit.db import Database
-from svckit.server import Served
 from svckit.testing import calling, serving
 
 
@@ -29,13 +27,18 @@ class Copy(NamedTuple):
 @pytest.fixture(scope="session")
 async def provider_process(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SandboxProvider]:
     process = SandboxProvider(tmp_path_factory.mktemp("provider"))
+    await process.door.open()
     yield process
     await process.stop()
+    await process.door.close()
 
 
 @pytest.fixture
 async def provider(provider_process: SandboxProvider) -> SandboxProvider:
-    """The sandbox provider, running and without faults; its journal is that of the whole run."""
+    """The sandbox provider, running, without faults, and with nobody to call back; its journal is that of the whole
+    run."""
+    provider_process.door.stub = None
+    provider_process.door.answers.clear()
     await provider_process.start()
     await provider_process.clear()
     return provider_process
@@ -124,12 +127,7 @@ async def harness(
         session = await stack.enter_async_context(open_session())
         adapter = HttpProvider(session, provider.url, idempotent=True, visibility_s=0, timeout_s=1)
         harness = Harness(db, world, provider, mailbox, adapter)
-        served = Served(
-            redemptions_pb2.DESCRIPTOR.services_by_name["RedemptionsService"],
-            redemptions_pb2_grpc.add_RedemptionsServiceServicer_to_server,
-            (await harness.assemble()).servicer,
-        )
-        at = await stack.enter_async_context(serving(authority.issue("fulfillment_svc"), [served]))
+        at = await stack.enter_async_context(serving(authority.issue("fulfillment_svc"), await harness.served()))
         gateway = authority.issue("gateway")
         await harness.serve(await stack.enter_async_context(calling(at, "fulfillment_svc", gateway)))
         yield harness

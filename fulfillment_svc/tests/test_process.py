@@ -34,6 +34,7 @@ async def process(
         REWARDS_CODE_KEY_FILE=str(key),
         REWARDS_SMTP=f"127.0.0.1:{harness.mailbox.port}",
         REWARDS_PROVIDER_URL=harness.provider.url,
+        REWARDS_PROVIDER_SECRET_FILE=harness.provider.secret_file,
         REWARDS_PEERS=f"ledger_svc={world.ledger.address},catalog_svc={world.catalog.address}",
     )
     async with AsyncExitStack() as stack:
