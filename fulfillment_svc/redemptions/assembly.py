@@ -1,7 +1,7 @@
 """How the room is put together: the servicer, and the workers that carry on what it starts."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
@@ -37,10 +37,12 @@ class Outside(NamedTuple):
 
 
 class Room(NamedTuple):
-    """The room of redemptions. `look_again` takes what a provider has called about."""
+    """The room of redemptions. `wake` tells a worker that one waits for it, `look_again` takes what a provider
+    has called about."""
 
     servicer: RedemptionsServicer
     saga: Saga
+    wake: Callable[[], None]
     look_again: LookAgain
     workers: list[Worker]
 
@@ -62,4 +64,4 @@ def assemble(
             wake()
 
     intake = Intake(db, idempotent, outside.catalog, outside.providers, vault, clock)
-    return Room(RedemptionsServicer(db, idempotent, intake, saga, wake), saga, look_again, workers)
+    return Room(RedemptionsServicer(db, idempotent, intake, saga, wake), saga, wake, look_again, workers)

@@ -18,6 +18,7 @@ NAMES: Final = (
     "order.sent",
     "cancel.before",
     "cancel.after",
+    "review.claimed",
 )
 
 _armed: dict[str, tuple[str, int]] = {}

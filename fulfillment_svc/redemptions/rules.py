@@ -34,7 +34,8 @@ def settle(before: Redemption, reply: Reply) -> Redemption:
     need a person or to need none any more."""
     if before.state in TERMINAL:
         return _looked_at(before, reply)
-    state = EDGES.get((before.state, reply.answer), before.state)
+    answer = completed(before) if reply.answer is Answer.RELEASED else reply.answer
+    state = EDGES.get((before.state, answer), before.state)
     edge = state is not before.state
     after = replace(
         before,
@@ -70,7 +71,7 @@ def waits(before: Redemption, after: Redemption) -> bool:
 
 
 def completed(redemption: Redemption) -> Answer:
-    """What it is to have delivered all that was issued."""
+    """What it is to have done the present step, which of a delivery may be a part only."""
     return Answer.PART if redemption.state is State.DELIVERING and redemption.in_part else Answer.DONE
 
 
@@ -101,9 +102,10 @@ def definite(refusal: Refused) -> bool:
 
 def _looked_at(before: Redemption, reply: Reply) -> Redemption:
     """One that has ended keeps its end, and everything in it. It only comes to need a person where more is issued
-    than it has."""
+    than it has, until that person releases it."""
     more = any(code is not None and not unit.issued for code, unit in zip(reply.codes, before.units, strict=False))
-    after = replace(before, answer=Answer.DONE if more or before.parked else None)
+    parked = (more or before.parked) and reply.answer is not Answer.RELEASED
+    after = replace(before, answer=Answer.DONE if parked else None)
     return replace(after, version=before.version + (after.parked is not before.parked))
 
 

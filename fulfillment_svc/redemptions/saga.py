@@ -72,6 +72,10 @@ class Saga:
                 break
         return redemption
 
+    async def ask(self, redemption: Redemption) -> Reply:
+        """What the provider says of an order now; nothing is stored."""
+        return await self._steps.take(Step.QUERY, redemption)
+
     async def work(self) -> int:
         """A worker's step: claims one redemption and takes it as far as can be told now; how many there were."""
         async with self._db.read() as tx:

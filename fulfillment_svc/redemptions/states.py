@@ -58,11 +58,12 @@ class Step(StrEnum):
 
 
 class Answer(StrEnum):
-    """What a step came back with. Two are none: SENT is written before an order goes out, and CALLED_OFF is the
-    partner's own word."""
+    """What a step came back with. Three are none: SENT is written before an order goes out, CALLED_OFF is the partner's
+    own word, and RELEASED an operator's that what is refused, or issued too late, is dealt with."""
 
     SENT = "SENT"
     CALLED_OFF = "CALLED_OFF"
+    RELEASED = "RELEASED"
     DONE = "DONE"
     PART = "PART"  # done, but for some of the items only
     REFUSED = "REFUSED"

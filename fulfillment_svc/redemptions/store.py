@@ -88,11 +88,11 @@ async def program_with_due(tx: Tx) -> str | None:
 
 async def claim_due(tx: Tx, program_id: str, lease_s: float) -> Redemption | None:
     """Claims a redemption of a program whose time has come or whose lease has run out, for `lease_s`."""
-    due = _select().where(_R.program_id == program_id, _R.due_at <= func.now()).order_by(_R.due_at).limit(1)
+    due = selection().where(_R.program_id == program_id, _R.due_at <= func.now()).order_by(_R.due_at).limit(1)
     row = (await tx.execute(due.with_for_update(skip_locked=True))).one_or_none()
     if row is None:
         return None
-    found = _redemption(row)
+    found = parse(row)
     claimed = replace(found, attempts=found.attempts + 1)
     return await _claim(tx, claimed, {"attempts": claimed.attempts, "due_at": _from_now(lease_s), "leased": True})
 
@@ -125,26 +125,26 @@ async def make_due(tx: Tx, provider: str, redemption_id: UUID) -> bool:
 
 async def lock(tx: Tx, program_id: str, redemption_id: UUID) -> Redemption | None:
     """A program's redemption, which nobody else changes before this transaction ends."""
-    named = _select().where(_R.program_id == program_id, _R.redemption_id == redemption_id)
+    named = selection().where(_R.program_id == program_id, _R.redemption_id == redemption_id)
     row = (await tx.execute(named.with_for_update())).one_or_none()
-    return None if row is None else _redemption(row)
+    return None if row is None else parse(row)
 
 
 async def find(tx: Tx, program_id: str, redemption_id: UUID) -> Redemption | None:
     """A program's redemption."""
     row = (
-        await tx.execute(_select().where(_R.program_id == program_id, _R.redemption_id == redemption_id))
+        await tx.execute(selection().where(_R.program_id == program_id, _R.redemption_id == redemption_id))
     ).one_or_none()
-    return None if row is None else _redemption(row)
+    return None if row is None else parse(row)
 
 
 async def page(tx: Tx, program_id: str, member_id: str, after: UUID | None, size: int) -> list[Redemption]:
     """At most `size` redemptions of a member, newest first, from the one after `after`."""
-    statement = _select().where(_R.program_id == program_id, _R.member_id == member_id)
+    statement = selection().where(_R.program_id == program_id, _R.member_id == member_id)
     if after is not None:
         statement = statement.where(_R.redemption_id < after)
     rows = await tx.execute(statement.order_by(_R.redemption_id.desc()).limit(size))
-    return [_redemption(row) for row in rows]
+    return [parse(row) for row in rows]
 
 
 async def insert_secrets(tx: Tx, secrets: Mapping[Place, Sealed]) -> None:
@@ -184,6 +184,28 @@ async def free_key(tx: Tx, claim: Claim) -> None:
     )
 
 
+def selection() -> Select[Any]:
+    """Selects redemptions as `parse` reads them."""
+    sent_s_ago = func.coalesce(extract("epoch", func.now() - _R.sent_at), 0)
+    issued, masked = _of_items(items.c.issued), _of_items(items.c.code_masked)
+    return select(redemptions, issued.label("issued"), masked.label("masked"), sent_s_ago.label("sent_s_ago"))
+
+
+def parse(row: Any) -> Redemption:
+    """The redemption of a row of `selection`."""
+    choice = Choice(**{name: getattr(row, name) for name in Choice.__dataclass_fields__})
+    names = Redemption.__dataclass_fields__.keys() - {"choice", "state", "answer", "units", "sent_s_ago"}
+    same = {name: getattr(row, name) for name in names}
+    return Redemption(
+        choice=choice,
+        state=State(row.state),
+        answer=None if row.answer is None else Answer(row.answer),
+        units=tuple(Unit(*unit) for unit in zip(row.issued, row.masked, strict=True)),
+        sent_s_ago=float(row.sent_s_ago),
+        **same,
+    )
+
+
 async def _claim(tx: Tx, redemption: Redemption, changed: Mapping[str, Any]) -> Redemption:
     claimed = replace(redemption, fencing_token=redemption.fencing_token + 1)
     await _update_claimed(tx, redemption, {**changed, "fencing_token": claimed.fencing_token})
@@ -207,29 +229,9 @@ async def _insert_edge(tx: Tx, redemption: Redemption, answer: Answer | None, re
     await tx.execute(insert(edges).values(**_key(redemption), **edge, answer=answer, reason=reason))
 
 
-def _select() -> Select[Any]:
-    sent_s_ago = func.coalesce(extract("epoch", func.now() - _R.sent_at), 0)
-    issued, masked = _of_items(items.c.issued), _of_items(items.c.code_masked)
-    return select(redemptions, issued.label("issued"), masked.label("masked"), sent_s_ago.label("sent_s_ago"))
-
-
 def _of_items(column: Any) -> ColumnElement[Any]:
     of_one = items.c.program_id == _R.program_id, items.c.redemption_id == _R.redemption_id
     return func.array(select(column).where(*of_one).order_by(items.c.number).scalar_subquery())
-
-
-def _redemption(row: Any) -> Redemption:
-    choice = Choice(**{name: getattr(row, name) for name in Choice.__dataclass_fields__})
-    names = Redemption.__dataclass_fields__.keys() - {"choice", "state", "answer", "units", "sent_s_ago"}
-    same = {name: getattr(row, name) for name in names}
-    return Redemption(
-        choice=choice,
-        state=State(row.state),
-        answer=None if row.answer is None else Answer(row.answer),
-        units=tuple(Unit(*unit) for unit in zip(row.issued, row.masked, strict=True)),
-        sent_s_ago=float(row.sent_s_ago),
-        **same,
-    )
 
 
 def _progress(redemption: Redemption) -> dict[str, Any]:

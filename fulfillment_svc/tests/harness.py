@@ -12,7 +12,14 @@ import grpc
 import pytest
 from grpc_status import rpc_status
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
-from rewards.fulfillment.v1 import providers_pb2, providers_pb2_grpc, redemptions_pb2, redemptions_pb2_grpc
+from rewards.fulfillment.v1 import (
+    providers_pb2,
+    providers_pb2_grpc,
+    redemptions_pb2,
+    redemptions_pb2_grpc,
+    review_pb2,
+    review_pb2_grpc,
+)
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 from sqlalchemy import text
@@ -23,6 +30,7 @@ from fulfillment_svc.providers.over_http import HttpProvider
 from fulfillment_svc.redemptions.assembly import Outside, Room, assemble
 from fulfillment_svc.redemptions.failpoints import Killed
 from fulfillment_svc.redemptions.mail import Mailer
+from fulfillment_svc.review.servicer import ReviewServicer
 from fulfillment_svc.tables import keys, programs
 from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
 from fulfillment_svc.tests.world import REWARD, Funds, Tenant, World
@@ -65,8 +73,11 @@ class Harness:
             providers={"sandbox": self.adapter},
             mailer=Mailer("127.0.0.1", self.mailbox.port, SENDER),
         )
-        idempotent = Idempotency(self.db, keys, b"fingerprint")
-        return assemble(self.db, idempotent, Vault([self.master_key]), outside, events.ingest, system_clock)
+        return assemble(self.db, self.idempotent(), Vault([self.master_key]), outside, events.ingest, system_clock)
+
+    def idempotent(self) -> Idempotency:
+        """The keys of the database."""
+        return Idempotency(self.db, keys, b"fingerprint")
 
     async def served(self) -> list[Served]:
         """What the service serves of the room."""
@@ -83,6 +94,11 @@ class Harness:
                 providers_pb2_grpc.add_ProvidersServiceServicer_to_server,
                 callbacks,
             ),
+            Served(
+                review_pb2.DESCRIPTOR.services_by_name["ReviewService"],
+                review_pb2_grpc.add_ReviewServiceServicer_to_server,
+                ReviewServicer(self.db, self.idempotent(), room.saga, room.wake),
+            ),
         ]
 
     async def serve(self, channel: grpc.aio.Channel) -> None:
@@ -90,6 +106,7 @@ class Harness:
         self._channel = channel
         self.stub = redemptions_pb2_grpc.RedemptionsServiceStub(channel)
         self.callbacks = providers_pb2_grpc.ProvidersServiceStub(channel)
+        self.desk = review_pb2_grpc.ReviewServiceStub(channel)
 
     def answer_callbacks(self) -> None:
         """From now on the provider's callbacks reach the room."""

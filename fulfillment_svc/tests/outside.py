@@ -142,6 +142,11 @@ class SandboxProvider(Process):
         status = await self.ask("PUT", "/faults", json={"fault": fault, **(orders or {"next": 1})})
         assert status == 200
 
+    async def order(self, reference: str, brand: str) -> None:
+        """Orders one item of 10 dollars past the service, as if its own order had been late."""
+        item = {"number": 1, "brand": brand, "valueMinor": 1000, "currency": "USD"}
+        assert await self.ask("POST", "/orders", json={"reference": reference, "items": [item]}) == 200
+
     async def clear(self) -> None:
         """Switches all faults off."""
         assert await self.ask("DELETE", "/faults") == 200
