@@ -1,7 +1,9 @@
-"""`python -m fulfillment_svc` serves; `migrate` brings the database up to date; `review` is an operator's commands to a
-running mesh (see `review.commands`), for example `review list`."""
+"""`python -m fulfillment_svc` serves; `migrate` brings the database up to date; `rewrap` puts what is
+sealed under the current master key (see `rotation`); `review` is an operator's commands to a running mesh (see
+`review.commands`), for example `review list`."""
 
 import argparse
+import json
 import os
 import sys
 from pathlib import Path
@@ -23,6 +25,7 @@ from rewards.fulfillment.v1 import (
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 
+from fulfillment_svc import rotation
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.config import Settings
 from fulfillment_svc.messages.servicer import MessagesServicer
@@ -42,7 +45,7 @@ from fulfillment_svc.webhooks.ssrf import Guard
 from fulfillment_svc.webhooks.worker import DeliveriesWorker
 from svckit import clients, migrate, server, telemetry
 from svckit.clock import system_clock
-from svckit.config import Config, required
+from svckit.config import Config, required, secret
 from svckit.db import Database
 from svckit.idempotency import Idempotency
 from svckit.programs import ProgramDirectoryServicer
@@ -91,16 +94,30 @@ async def serve() -> None:
     await db.close()
 
 
+async def rewrap() -> int:
+    """Brings everything under the current master key and prints what is left; the exit code."""
+    db, keys = Database(required("REWARDS_DATABASE_URL"), pool_size=1), secret("REWARDS_CODE_KEY_FILE")
+    vault, sealer = Vault.from_base64(keys), Sealer.from_base64(keys)
+    done = await rotation.rewrap(db, vault, sealer)
+    left = await rotation.left(db, vault, sealer)
+    print(json.dumps({"rewrapped": done, "left": left}))  # noqa: T201 - the command's whole output
+    await db.close()
+    return 1 if left else 0
+
+
 def main() -> None:
     """Does what the arguments say."""
     parser = argparse.ArgumentParser(prog="fulfillment_svc", description=__doc__)
     parsers = parser.add_subparsers(dest="command")
     parsers.add_parser("migrate")
+    parsers.add_parser("rewrap")
     commands.add_to(parsers)
     asked = parser.parse_args()
     match asked.command:
         case "migrate":
             migrate.upgrade(Path(__file__).parent / "migrations", required("REWARDS_MIGRATION_URL"))
+        case "rewrap":
+            sys.exit(server.run(rewrap()))
         case "review":
             sys.exit(server.run(commands.run(asked)))
         case _:

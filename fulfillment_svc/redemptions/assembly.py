@@ -9,10 +9,12 @@ from fulfillment_svc.codes import Vault
 from fulfillment_svc.providers import Provider
 from fulfillment_svc.providers.callbacks import LookAgain
 from fulfillment_svc.redemptions import store
+from fulfillment_svc.redemptions.cancelling import Cancelling
 from fulfillment_svc.redemptions.intake import Intake
 from fulfillment_svc.redemptions.mail import Mailer
+from fulfillment_svc.redemptions.revealing import Revealing
 from fulfillment_svc.redemptions.saga import Ingest, Saga
-from fulfillment_svc.redemptions.servicer import RedemptionsServicer
+from fulfillment_svc.redemptions.servicer import Desks, RedemptionsServicer
 from fulfillment_svc.redemptions.steps import Steps
 from svckit.clock import Clock
 from svckit.db import Database
@@ -64,4 +66,5 @@ def assemble(
             wake()
 
     intake = Intake(db, idempotent, outside.catalog, outside.providers, vault, clock)
-    return Room(RedemptionsServicer(db, idempotent, intake, saga, wake), saga, wake, look_again, workers)
+    desks = Desks(intake, Cancelling(db, idempotent, saga), Revealing(db, vault), saga)
+    return Room(RedemptionsServicer(db, idempotent, desks, wake), saga, wake, look_again, workers)

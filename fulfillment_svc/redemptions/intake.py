@@ -7,7 +7,7 @@ from rewards.fulfillment.v1 import redemptions_pb2 as pb
 
 from fulfillment_svc.codes import RECIPIENT, Place, Vault
 from fulfillment_svc.providers.routing import route
-from fulfillment_svc.redemptions import failpoints, store, wire
+from fulfillment_svc.redemptions import failpoints, secrets_store, store, wire
 from fulfillment_svc.redemptions.saga import REQUEST_LEASE_S
 from fulfillment_svc.redemptions.values import Redemption, Unit
 from fulfillment_svc.tables import programs
@@ -88,7 +88,7 @@ class Intake:
                 # A twin that was just refused may have freed the key again; then it was running until now.
                 return await self._idempotency.find(tx, claim) or running
             await store.insert_redemption(tx, new, REQUEST_LEASE_S)
-            await store.insert_secrets(tx, {place: recipient})
+            await secrets_store.insert_secrets(tx, {place: recipient})
             return new
 
         return await self._db.transact(work)

@@ -15,7 +15,7 @@ from prometheus_client import Counter
 from rewards.fulfillment.v1.webhooks_pb2 import Event
 
 from fulfillment_svc.codes import Place, Sealed, Vault
-from fulfillment_svc.redemptions import failpoints, rules, store, wire
+from fulfillment_svc.redemptions import failpoints, rules, secrets_store, store, wire
 from fulfillment_svc.redemptions.states import Answer, State, Step
 from fulfillment_svc.redemptions.steps import Steps
 from fulfillment_svc.redemptions.store import Then
@@ -141,7 +141,7 @@ class Saga:
         """Stores a reply with everything that it makes true. Raises LeaseLost."""
         await store.update_redemption(tx, before, after, reply, then)
         if after.units != before.units:
-            await store.insert_secrets(tx, self._sealed(after, reply))
+            await secrets_store.insert_secrets(tx, self._sealed(after, reply))
         if rules.decided(after) and not rules.decided(before):
             await self._answer(tx, after)
         elif rules.ended(after) and not rules.ended(before):

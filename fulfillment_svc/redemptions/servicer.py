@@ -1,7 +1,7 @@
 """The partners' RPCs of redemptions."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from google.rpc.status_pb2 import Status as RpcStatus
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
@@ -10,6 +10,7 @@ from rewards.fulfillment.v1.redemptions_pb2_grpc import RedemptionsServiceServic
 from fulfillment_svc.redemptions import rules, store, wire
 from fulfillment_svc.redemptions.cancelling import Cancelling
 from fulfillment_svc.redemptions.intake import Intake
+from fulfillment_svc.redemptions.revealing import Revealing
 from fulfillment_svc.redemptions.saga import Saga
 from svckit import call, idempotency, paging
 from svckit.db import Database
@@ -17,17 +18,22 @@ from svckit.errors import Reason, Refused, from_status, invalid
 from svckit.idempotency import Idempotency, Outcome
 
 
+class Desks(NamedTuple):
+    """Who does what a call asks for."""
+
+    intake: Intake
+    cancelling: Cancelling
+    revealing: Revealing
+    saga: Saga
+
+
 class RedemptionsServicer(RedemptionsServiceServicer):
     """Starts redemptions and shows them. `wake` tells the workers that one waits for them."""
 
-    def __init__(
-        self, db: Database, idempotent: Idempotency, intake: Intake, saga: Saga, wake: Callable[[], None]
-    ) -> None:
+    def __init__(self, db: Database, idempotent: Idempotency, desks: Desks, wake: Callable[[], None]) -> None:
         self._db = db
         self._idempotency = idempotent
-        self._intake = intake
-        self._cancelling = Cancelling(db, idempotent, saga)
-        self._saga = saga
+        self._intake, self._cancelling, self._revealing, self._saga = desks
         self._wake = wake
 
     async def CreateRedemption(self, request: pb.CreateRedemptionRequest, context: Any) -> pb.CreateRedemptionResponse:
@@ -69,6 +75,19 @@ class RedemptionsServicer(RedemptionsServiceServicer):
             text = "The value is being given back; the same key tells when that is done."
             raise Refused(Reason.UNAVAILABLE, text, retry_after_s=1)
         return wire.cancelled(redemption)
+
+    async def RevealRedemption(self, request: pb.RevealRedemptionRequest, context: Any) -> pb.RevealRedemptionResponse:
+        """Shows the codes."""
+        caller = call.current()
+        caller.reply_headers["cache-control"] = "no-store"
+        redemption_id = wire.redemption_id(request.redemption_id)
+        if redemption_id is None:
+            raise _not_found()
+        codes = await self._revealing.reveal(caller.program_id, redemption_id, caller.principal.name)
+        if codes is None:
+            raise _not_found()
+        items = [pb.RevealedItem(number=number, code=code) for number, code in codes.items()]
+        return pb.RevealRedemptionResponse(items=items)
 
     async def ListRedemptions(self, request: pb.ListRedemptionsRequest, context: Any) -> pb.ListRedemptionsResponse:
         """Lists a member's redemptions, newest first."""

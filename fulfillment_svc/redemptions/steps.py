@@ -13,7 +13,7 @@ from rewards.ledger.v1.journal_pb2 import AccountRef, CaptureHoldRequest, PlaceH
 
 from fulfillment_svc.codes import RECIPIENT, SealBrokenError, Vault
 from fulfillment_svc.providers import Issued, Item, NotSeen, Provider, Rejected, Unknown
-from fulfillment_svc.redemptions import store
+from fulfillment_svc.redemptions import secrets_store
 from fulfillment_svc.redemptions.mail import Mailer, Recipient
 from fulfillment_svc.redemptions.rules import completed, definite
 from fulfillment_svc.redemptions.states import Answer, Step
@@ -125,7 +125,7 @@ class Steps:
 
     async def _deliver(self, redemption: Redemption) -> Reply:
         async with self._db.read() as tx:
-            sealed = await store.secrets(tx, redemption)
+            sealed = await secrets_store.secrets(tx, redemption)
         try:
             opened = {place.number: self._vault.open(one, place) for place, one in sealed.items()}
         except SealBrokenError:

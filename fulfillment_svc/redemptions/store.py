@@ -8,9 +8,8 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, delete, extract, func, insert, or_, select, update
 
-from fulfillment_svc.codes import Place, Sealed
 from fulfillment_svc.redemptions.states import ASKING, Answer, State
-from fulfillment_svc.redemptions.tables import edges, items, redemptions, sealed
+from fulfillment_svc.redemptions.tables import edges, items, redemptions
 from fulfillment_svc.redemptions.values import Choice, Redemption, Reply, Unit
 from fulfillment_svc.tables import keys
 from svckit.db import Tx
@@ -145,31 +144,6 @@ async def page(tx: Tx, program_id: str, member_id: str, after: UUID | None, size
         statement = statement.where(_R.redemption_id < after)
     rows = await tx.execute(statement.order_by(_R.redemption_id.desc()).limit(size))
     return [parse(row) for row in rows]
-
-
-async def insert_secrets(tx: Tx, secrets: Mapping[Place, Sealed]) -> None:
-    """Stores sealed values at their places, each once."""
-    rows = [
-        {
-            "program_id": place.program_id,
-            "redemption_id": place.redemption_id,
-            "number": place.number,
-            "key_id": one.key_id,
-            "wrapped_key": one.wrapped_key,
-            "ciphertext": one.ciphertext,
-        }
-        for place, one in secrets.items()
-    ]
-    await tx.execute(insert(sealed), rows)
-
-
-async def secrets(tx: Tx, redemption: Redemption) -> dict[Place, Sealed]:
-    """The sealed recipient and codes of a redemption, in the order of their numbers."""
-    statement = select(sealed).where(_is(sealed.c, redemption)).order_by(sealed.c.number)
-    return {
-        Place(row.program_id, row.redemption_id, row.number): Sealed(row.key_id, row.wrapped_key, row.ciphertext)
-        for row in await tx.execute(statement)
-    }
 
 
 async def free_key(tx: Tx, claim: Claim) -> None:

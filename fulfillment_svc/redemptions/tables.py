@@ -99,6 +99,19 @@ sealed: Final = Table(
     Column("wrapped_key", LargeBinary, nullable=False),
     Column("ciphertext", LargeBinary, nullable=False),
     ForeignKeyConstraint(["program_id", "redemption_id"], _REDEMPTION, name="redemption_secrets_redemption"),
+    Index("redemption_secrets_by_key", "key_id", "program_id"),
+)
+
+# Append-only: the runtime role may not change or delete a row.
+reveals: Final = Table(
+    "redemption_reveals",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("redemption_id", Uuid, primary_key=True),
+    Column("reveal_id", Uuid, primary_key=True),
+    Column("actor", Text, nullable=False, comment="the credential that has seen the codes"),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    ForeignKeyConstraint(["program_id", "redemption_id"], _REDEMPTION, name="redemption_reveals_redemption"),
 )
 
 edges: Final = Table(

@@ -16,6 +16,8 @@ from fulfillment_svc.tests.world import Service, World
 from svckit.db import Database
 from svckit.testing import calling, serving
 
+_EMPTY = "TRUNCATE redemptions, idempotency_keys, programs, events, event_sequences, webhook_endpoints CASCADE"
+
 
 class Copy(NamedTuple):
     """A database as its two roles see it."""
@@ -114,7 +116,7 @@ async def db(own_database: tuple[str, Database]) -> Database:
     """The service's own database, emptied."""
     owner, db = own_database
     async with await psycopg.AsyncConnection.connect(owner) as connection:
-        await connection.execute("TRUNCATE redemptions, idempotency_keys, programs, events, event_sequences CASCADE")
+        await connection.execute(_EMPTY)
     return db
 
 

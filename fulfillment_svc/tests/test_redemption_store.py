@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from fulfillment_svc.codes import Place, SealBrokenError, Vault
-from fulfillment_svc.redemptions import rules, store
+from fulfillment_svc.redemptions import rules, secrets_store, store
 from fulfillment_svc.redemptions.states import TERMINAL, Answer, State
 from fulfillment_svc.redemptions.store import Then
 from fulfillment_svc.redemptions.values import Choice, Redemption, Reply, Unit
@@ -140,23 +140,23 @@ async def test_an_item_never_gets_a_second_code(db: Database) -> None:
     for code in (b"first", b"second"):
         sealed = {place: VAULT.seal(code, place)}
         if code == b"first":
-            await db.transact(lambda tx, sealed=sealed: store.insert_secrets(tx, sealed))  # type: ignore[misc]
+            await db.transact(lambda tx, sealed=sealed: secrets_store.insert_secrets(tx, sealed))  # type: ignore[misc]
     with pytest.raises(IntegrityError):
-        await db.transact(lambda tx: store.insert_secrets(tx, sealed))
+        await db.transact(lambda tx: secrets_store.insert_secrets(tx, sealed))
 
 
 async def test_codes_swapped_between_rows_do_not_open(db: Database) -> None:
     one = await stored(db, new())
     places = [Place("acme", one.redemption_id, number) for number in (1, 2)]
     sealed = {place: VAULT.seal(b"code", place) for place in places}
-    await db.transact(lambda tx: store.insert_secrets(tx, sealed))
+    await db.transact(lambda tx: secrets_store.insert_secrets(tx, sealed))
     await run(
         db,
         "UPDATE redemption_secrets a SET ciphertext = b.ciphertext, wrapped_key = b.wrapped_key"
         " FROM redemption_secrets b WHERE a.number <> b.number",
     )
     async with db.read() as tx:
-        swapped = await store.secrets(tx, one)
+        swapped = await secrets_store.secrets(tx, one)
     for place in places:
         with pytest.raises(SealBrokenError):
             VAULT.open(swapped[place], place)
