@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, delete, extract, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, extract, func, insert, null, or_, select, update
 
 from fulfillment_svc.redemptions.states import ASKING, Answer, State
 from fulfillment_svc.redemptions.tables import edges, items, redemptions
@@ -63,7 +63,7 @@ async def update_redemption(tx: Tx, before: Redemption, after: Redemption, reply
     """
     changed: dict[str, Any] = {
         **_progress(after),
-        "due_at": None if then.due_in_s is None else _from_now(then.due_in_s),
+        "due_at": _due_at(after, then),
         "leased": then.leased,
         "parked_at": func.coalesce(_R.parked_at, func.now()) if after.parked else None,
     }
@@ -116,10 +116,13 @@ async def overtake(tx: Tx, redemption: Redemption) -> Redemption:
 
 
 async def make_due(tx: Tx, provider: str, redemption_id: UUID) -> bool:
-    """Makes a redemption due at once if its provider may know more of it than we do; True if it is due now."""
-    asking = and_(_R.redemption_id == redemption_id, _R.provider == provider, _R.state.in_(ASKING))
-    result = await tx.execute(update(redemptions).where(asking, _free()).values(due_at=func.now(), leased=False))
-    return result.rowcount > 0
+    """Makes a redemption due at once if its provider may know more of it than we do, or as soon as whoever has it now
+    leaves it in such a state; True if it is due now."""
+    named = _R.redemption_id == redemption_id, _R.provider == provider
+    now = and_(_R.state.in_(ASKING), _free())
+    told = {"called": True, "due_at": case((now, func.now()), else_=_R.due_at)}
+    rows = await tx.execute(update(redemptions).where(*named).values(told).returning(_R.due_at <= func.now()))
+    return any(due for (due,) in rows)
 
 
 async def lock(tx: Tx, program_id: str, redemption_id: UUID) -> Redemption | None:
@@ -182,8 +185,14 @@ def parse(row: Any) -> Redemption:
 
 async def _claim(tx: Tx, redemption: Redemption, changed: Mapping[str, Any]) -> Redemption:
     claimed = replace(redemption, fencing_token=redemption.fencing_token + 1)
-    await _update_claimed(tx, redemption, {**changed, "fencing_token": claimed.fencing_token})
+    await _update_claimed(tx, redemption, {**changed, "called": False, "fencing_token": claimed.fencing_token})
     return claimed
+
+
+def _due_at(after: Redemption, then: Then) -> Any:
+    due_at = null() if then.due_in_s is None else _from_now(then.due_in_s)
+    asking = after.state in ASKING and not then.leased
+    return case((_R.called, func.now()), else_=due_at) if asking else due_at
 
 
 def _free() -> ColumnElement[bool]:

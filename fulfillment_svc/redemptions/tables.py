@@ -65,6 +65,13 @@ redemptions: Final = Table(
         server_default=false(),
         comment="until due_at it is somebody's, and not only waiting",
     ),
+    Column(
+        "called",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="by the provider, since somebody last claimed it",
+    ),
     Column("cancel_key", Text, comment="the idempotency key of the call that has called it off"),
     Column("parked_at", DateTime(timezone=True), comment="since when it needs a person"),
     CheckConstraint(f"state IN ({_STATES})", name="redemptions_state_known"),

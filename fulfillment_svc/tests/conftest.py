@@ -1,5 +1,8 @@
+import base64
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
@@ -13,6 +16,7 @@ from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
 from fulfillment_svc.tests.world import Service, World
+from svckit.clients import open_channel
 from svckit.db import Database
 from svckit.testing import calling, serving
 
@@ -134,3 +138,30 @@ async def harness(
         await harness.serve(await stack.enter_async_context(calling(at, "fulfillment_svc", gateway)))
         yield harness
         failpoints.load("")
+
+
+@pytest.fixture
+async def process(
+    harness: Harness, own_database: tuple[str, object], authority: Authority, tmp_path: Path
+) -> AsyncIterator[Service]:
+    """The process on the harness's database; the harness's calls go to it."""
+    key = tmp_path / "code_key"
+    key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
+    runtime = own_database[0].replace("_owner@", "_runtime@")
+    world = harness.world
+    service = Service(
+        tmp_path,
+        "fulfillment_svc",
+        runtime,
+        authority,
+        REWARDS_CODE_KEY_FILE=str(key),
+        REWARDS_SMTP=f"127.0.0.1:{harness.mailbox.port}",
+        REWARDS_PROVIDER_URL=harness.provider.url,
+        REWARDS_PROVIDER_SECRET_FILE=harness.provider.secret_file,
+        REWARDS_PEERS=f"ledger_svc={world.ledger.address},catalog_svc={world.catalog.address}",
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(service.stop)
+        gateway = open_channel(service.address, "fulfillment_svc", authority.issue("gateway"))
+        await harness.serve(await stack.enter_async_context(gateway))
+        yield service

@@ -13,7 +13,7 @@ from fulfillment_svc.providers.sandbox.faults import Fault, Rule
 from fulfillment_svc.providers.sandbox.journal import Entry
 from fulfillment_svc.webhooks.sealer import new_secret
 
-ATTEMPTS: Final = 5
+ATTEMPTS: Final = 9
 DUPLICATES: Final = 5
 _OPPOSITE: Final = {"ISSUED": "REJECTED", "REJECTED": "ISSUED"}
 _SERVER_ERROR: Final = 500
