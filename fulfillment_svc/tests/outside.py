@@ -116,7 +116,7 @@ class Door:
             return web.Response(status=404)
         answer = await self.send("sandbox", await request.read(), request.headers)
         self.answers.append(answer)
-        return web.Response(status={"OK": 200, "UNAVAILABLE": 503}.get(answer, 400))
+        return web.Response(status={"OK": 200, "UNAUTHENTICATED": 401, "INVALID_REQUEST": 400}.get(answer, 503))
 
 
 class SandboxProvider(Process):
@@ -155,6 +155,12 @@ class SandboxProvider(Process):
         """The status of an answer."""
         async with aiohttp.request(method, f"{self.url}{path}", **what) as response:
             return response.status
+
+    async def has_called(self) -> bool:
+        """True if no callback is under way any more."""
+        async with aiohttp.request("GET", f"{self.url}/callbacks") as response:
+            under_way: int = (await response.json())["underWay"]
+        return under_way == 0
 
     async def journal(self, reference: str = "") -> list[dict[str, Any]]:
         """What it has decided and what came again, of one order or of all."""

@@ -83,7 +83,7 @@ async def kill(harness: Harness, process: Service, chance: random.Random) -> Non
     """Kills the service or the ledger each time that some more redemptions have begun, and starts it again."""
     for number in range(KILLS):
         begun = chance.randint(number * REDEMPTIONS, (number + 1) * REDEMPTIONS - 1) // KILLS
-        while (await harness.execute("SELECT count(*) FROM redemptions"))[0][0] < begun:
+        while (await harness.execute("SELECT count(*) FROM redemptions"))[0][0] < begun:  # noqa: ASYNC110
             await asyncio.sleep(chance.uniform(0, 0.2))
         victim = chance.choice([process, harness.world.ledger])
         await victim.stop(signal.SIGKILL)
@@ -91,8 +91,11 @@ async def kill(harness: Harness, process: Service, chance: random.Random) -> Non
 
 
 async def settled(harness: Harness) -> None:
-    """Waits until the workers have ended everything; pauses are over at once, leases run out by themselves."""
+    """Waits until the provider has called about everything and the workers have ended it; pauses are over at once,
+    leases run out by themselves."""
     async with asyncio.timeout(600 if TORTURE else 90):
+        while not await harness.provider.has_called():  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
         while await harness.execute("SELECT 1 FROM redemptions WHERE due_at IS NOT NULL LIMIT 1"):
             await harness.execute("UPDATE redemptions SET due_at = now() WHERE due_at > now() AND NOT leased")
             await asyncio.sleep(0.2)

@@ -13,7 +13,8 @@ from fulfillment_svc.providers.sandbox.faults import Fault, Rule
 from fulfillment_svc.providers.sandbox.journal import Entry
 from fulfillment_svc.webhooks.sealer import new_secret
 
-ATTEMPTS: Final = 9
+ATTEMPTS: Final = 60
+PAUSE_MAX_S: Final = 2.0
 DUPLICATES: Final = 5
 _OPPOSITE: Final = {"ISSUED": "REJECTED", "REJECTED": "ISSUED"}
 _SERVER_ERROR: Final = 500
@@ -37,6 +38,11 @@ class Callbacks:
             task.cancel()
         await asyncio.gather(*self._under_way, return_exceptions=True)
         await self._session.close()
+
+    @property
+    def under_way(self) -> int:
+        """How many orders are still to be called about."""
+        return len(self._under_way)
 
     async def before(self, reference: str, rule: Rule | None) -> None:
         """What is sent when an order has come in and nothing is decided yet."""
@@ -90,4 +96,4 @@ class Callbacks:
                         return
             except (aiohttp.ClientError, TimeoutError, OSError):
                 self.sent.append((reference, 0))
-            await asyncio.sleep(0.2 * 2**attempt)
+            await asyncio.sleep(min(PAUSE_MAX_S, 0.2 * 2**attempt))

@@ -117,8 +117,9 @@ class Sandbox:
         return web.json_response({"entries": self._journal.entries})
 
     async def _show_callbacks(self, request: web.Request) -> web.StreamResponse:
-        sent = self._callbacks.sent if self._callbacks else []
-        return web.json_response({"sent": [{"reference": about, "status": status} for about, status in sent]})
+        sent, under_way = (self._callbacks.sent, self._callbacks.under_way) if self._callbacks else ([], 0)
+        told = [{"reference": about, "status": status} for about, status in sent]
+        return web.json_response({"sent": told, "underWay": under_way + len(self._changing)})
 
     async def _say_healthy(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({})
