@@ -53,21 +53,13 @@ class Saga:
         self._ingest = ingest
         self._clock = clock
 
-    async def decide(self, redemption: Redemption) -> Redemption:
-        """Goes on until the caller can be answered, or as far as can be told now.
+    async def carry(self, redemption: Redemption, until: Callable[[Redemption], bool]) -> Redemption:
+        """Goes on with a request's redemption until that holds, or as far as can be told now.
 
-        A decided redemption is free for the workers. Raises LeaseLost if one has it already.
+        The redemption is free for the workers then. Raises LeaseLost if one has it already.
         """
-        while not rules.decided(redemption):
-            before, redemption = redemption, await self._advance(redemption, REQUEST_LEASE_S, rules.decided)
-            if rules.waits(before, redemption):
-                break
-        return redemption
-
-    async def call_off(self, redemption: Redemption) -> Redemption:
-        """Goes on with one that was called off until everything is given back, or as far as can be told now."""
-        while not rules.ended(redemption):
-            before, redemption = redemption, await self._advance(redemption, REQUEST_LEASE_S, rules.ended)
+        while not until(redemption):
+            before, redemption = redemption, await self._advance(redemption, REQUEST_LEASE_S, until)
             if rules.waits(before, redemption):
                 break
         return redemption

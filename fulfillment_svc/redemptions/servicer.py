@@ -42,7 +42,7 @@ class RedemptionsServicer(RedemptionsServiceServicer):
         taken = await self._intake.take_in(claim, request)
         if isinstance(taken, Outcome):
             return idempotency.replay(taken, claim, pb.CreateRedemptionResponse)
-        redemption = await self._saga.decide(taken)
+        redemption = await self._saga.carry(taken, rules.decided)
         if redemption.refusal is not None and rules.decided(redemption):
             raise from_status(RpcStatus.FromString(redemption.refusal))
         if not rules.decided(redemption):
@@ -70,7 +70,7 @@ class RedemptionsServicer(RedemptionsServiceServicer):
         taken = await self._cancelling.take_in(claim, redemption_id, call.current().principal.member_id)
         if isinstance(taken, Outcome):
             return idempotency.replay(taken, claim, pb.CancelRedemptionResponse)
-        redemption = await self._saga.call_off(taken)
+        redemption = await self._saga.carry(taken, rules.ended)
         if not rules.ended(redemption):
             text = "The value is being given back; the same key tells when that is done."
             raise Refused(Reason.UNAVAILABLE, text, retry_after_s=1)

@@ -93,7 +93,11 @@ async def claim_due(tx: Tx, program_id: str, lease_s: float) -> Redemption | Non
         return None
     found = parse(row)
     claimed = replace(found, attempts=found.attempts + 1)
-    return await _claim(tx, claimed, {"attempts": claimed.attempts, "due_at": _from_now(lease_s), "leased": True})
+    taken: dict[str, Any] = {"attempts": claimed.attempts, "due_at": _from_now(lease_s), "leased": True}
+    if found.state in ASKING or found.state is State.ORDERING:
+        # What the provider has called about is asked now; in any other state the call stays to be answered.
+        taken["called"] = False
+    return await _claim(tx, claimed, taken)
 
 
 async def claim(tx: Tx, program_id: str, redemption_id: UUID, lease_s: float) -> Redemption | None:
@@ -185,7 +189,7 @@ def parse(row: Any) -> Redemption:
 
 async def _claim(tx: Tx, redemption: Redemption, changed: Mapping[str, Any]) -> Redemption:
     claimed = replace(redemption, fencing_token=redemption.fencing_token + 1)
-    await _update_claimed(tx, redemption, {**changed, "called": False, "fencing_token": claimed.fencing_token})
+    await _update_claimed(tx, redemption, {**changed, "fencing_token": claimed.fencing_token})
     return claimed
 
 

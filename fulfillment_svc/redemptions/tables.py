@@ -70,7 +70,7 @@ redemptions: Final = Table(
         Boolean,
         nullable=False,
         server_default=false(),
-        comment="by the provider, since somebody last claimed it",
+        comment="by the provider, since it was last asked",
     ),
     Column("cancel_key", Text, comment="the idempotency key of the call that has called it off"),
     Column("parked_at", DateTime(timezone=True), comment="since when it needs a person"),

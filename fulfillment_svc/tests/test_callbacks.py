@@ -8,6 +8,7 @@ import pytest
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 from standardwebhooks import Webhook
 
+from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.outside import Door, eventually
 from fulfillment_svc.tests.world import Funds
@@ -106,3 +107,19 @@ async def test_an_issue_after_the_end_waits_for_a_person(harness: Harness) -> No
     assert parked == [("FAILED",)]
     assert (await tenant.points(), await tenant.funding()) == (FULL, FUNDED), "nothing moves without a person"
     assert (await harness.get(tenant, created.redemption_id)).status == pb.Redemption.FAILED
+
+
+async def test_a_callback_while_somebody_is_at_work_is_not_forgotten(harness: Harness) -> None:
+    tenant = await harness.tenant()
+    await harness.provider.fault("reject_then_issue", next=1, delayMs=0)
+    created = await harness.create(tenant, "k")
+    failpoints.load("void-points.before:raise")
+    with pytest.raises(failpoints.Killed):
+        await (await harness.assemble()).saga.work()
+    while not await harness.issued(created.redemption_id):
+        pass
+    harness.answer_callbacks()
+    payload = about(created.redemption_id)
+    assert await answer(harness.provider.door, payload, signed(harness.provider.door.secret, payload)) == "OK"
+    await harness.finish(await harness.assemble())
+    assert await harness.execute("SELECT state FROM redemptions WHERE parked_at IS NOT NULL") == [("FAILED",)]

@@ -20,7 +20,7 @@ ALTER TABLE redemptions
     ADD CONSTRAINT redemptions_due_unless_ended CHECK (
         due_at IS NOT NULL OR state IN ('FULFILLED', 'PARTIALLY_FULFILLED', 'FAILED', 'CANCELLED'));
 COMMENT ON COLUMN redemptions.leased IS 'until due_at it is somebody''s, and not only waiting';
-COMMENT ON COLUMN redemptions.called IS 'by the provider, since somebody last claimed it';
+COMMENT ON COLUMN redemptions.called IS 'by the provider, since it was last asked';
 COMMENT ON COLUMN redemptions.cancel_key IS 'the idempotency key of the call that has called it off';
 COMMENT ON COLUMN redemptions.parked_at IS 'since when it needs a person';
 CREATE INDEX redemptions_by_reference ON redemptions (redemption_id);

@@ -53,7 +53,7 @@ class Sandbox:
         entry = await self._journal.decide(reference, items, issue=_issued(rule, len(items)))
         if [{name: item[name] for name in _ITEM} for item in entry["items"]] != items:
             raise web.HTTPConflict(text="this reference is another order's")
-        if rule is not None and rule.fault is Fault.REJECT_THEN_ISSUE:
+        if rule is not None and rule.fault is Fault.REJECT_THEN_ISSUE and entry["status"] == "REJECTED":
             self._change_mind(reference, rule.delay_s)
         if self._callbacks is not None:
             self._callbacks.after(entry, calling)
