@@ -8,7 +8,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from bench import bulk, instants, posting, rest
+from bench import bulk, instants, posting, rest, signin
 from bench.figures import Figure, publish
 from bench.ledger import benched
 from devmesh.mesh import Mesh
@@ -21,8 +21,10 @@ async def main(only: tuple[str, ...], *, long: bool) -> list[Figure]:
     wanted = [measure for name, measure in of_postings.items() if name.startswith(only)]
     with tempfile.TemporaryDirectory(prefix="rewards-bench-") as home:
         async with Mesh(Path(home) / "mesh", mode="production") as mesh:
-            if rest.NAME.startswith(only):
-                figures += await rest.measure(mesh)
+            if any(name.startswith(only) for name in rest.NAMES):
+                figures += await rest.measure(mesh, only)
+            if long and signin.NAME.startswith(only):
+                figures += await signin.measure(mesh)
             if wanted:
                 async with benched(mesh) as bench:
                     for measure in wanted:

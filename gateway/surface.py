@@ -89,7 +89,7 @@ def _clear_response_body(rule: http_pb2.HttpRule) -> None:
 
 
 def published(descriptors: FileDescriptorSet) -> list[Rpc]:
-    """Every RPC with public, claim, scope, member or operator access, in the order of the protos.
+    """Every RPC with public, claim, partner, scope, member or operator access, in the order of the protos.
 
     An RPC that only services of the mesh may call is none of these; nor is one that declares nothing.
     Raises ValueError if a binding could not be reached.
@@ -114,7 +114,7 @@ def family(template: str) -> str:
 
 
 def _is_open(access: options_pb2.Access) -> bool:
-    return bool(access.public or access.claim or access.scope or access.member or access.operator)
+    return any((access.public, access.claim, access.partner, access.scope, access.member, access.operator))
 
 
 def _rpc(package: str, service: str, method: MethodDescriptorProto) -> Rpc:

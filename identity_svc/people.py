@@ -20,6 +20,7 @@ from rewards.identity.v1 import (
 from rewards.ledger.v1.directory_pb2_grpc import MemberDirectoryServiceStub
 
 from identity_svc.credentials.access_tokens import Audience
+from identity_svc.credentials.pace import Pace
 from identity_svc.credentials.signing import Keyring
 from identity_svc.members.answers import Answers
 from identity_svc.members.attributes import AttributesServicer
@@ -39,13 +40,15 @@ from identity_svc.signin.logins import Logins
 from identity_svc.signin.passwords import Passwords
 from identity_svc.signin.servicer import SignInServicer
 from identity_svc.signin.tokens import MemberTokens
-from svckit.clock import Clock
 from svckit.db import Database
 from svckit.idempotency import Idempotency
 from svckit.server import Worker
 
 if TYPE_CHECKING:
-    from identity_svc.service import Settings
+    from identity_svc.service import Settings, Time
+
+# Of one credential, at each process: a stolen one tries no more members' codes and passwords than that.
+SIGN_INS_PER_S, SIGN_INS_BURST = 50, 200
 
 
 class People:
@@ -58,8 +61,9 @@ class People:
         settings: "Settings",
         channels: Mapping[str, grpc.aio.Channel],
         keyring: Keyring,
-        clock: Clock,
+        times: "Time",
     ) -> None:
+        clock = times.clock
         directory = Directory(db, MemberDirectoryServiceStub(channels["ledger_svc"]))
         registry, passwords = Registry(Vault(settings.pepper)), Passwords()
         answers = Answers(db, registry, directory)
@@ -72,6 +76,7 @@ class People:
             Codes(db, settings.pepper, registry, letters, clock),
             Logins(db, settings.pepper, registry, passwords, clock),
             MemberTokens(db, registry, keyring, Audience.of(settings.public_url), clock),
+            Pace(times.monotonic, per_second=SIGN_INS_PER_S, burst=SIGN_INS_BURST),
             post.wake,
         )
         self.served = [

@@ -15,6 +15,8 @@ from rewards.identity.v1 import (
     access_pb2_grpc,
     credentials_pb2,
     credentials_pb2_grpc,
+    limits_pb2,
+    limits_pb2_grpc,
     programs_pb2,
     programs_pb2_grpc,
     tokens_pb2,
@@ -39,6 +41,7 @@ from identity_svc.gatekeeper.gate import Gate
 from identity_svc.gatekeeper.servicer import Gatekeeper
 from identity_svc.gatekeeper.states import States
 from identity_svc.gatekeeper.usage import Usage
+from identity_svc.limits.servicer import LimitsServicer
 from identity_svc.people import People
 from identity_svc.pepper import Pepper
 from identity_svc.programs.servicer import ProgramsServicer
@@ -61,6 +64,9 @@ class Settings:
     fingerprint_key: bytes
     public_url: str
 
+
+# A token lives for half an hour and the same one comes back: who asks this often does not keep it.
+TOKENS_PER_S, TOKENS_BURST = 20, 200
 
 # Linux's CLOCK_MONOTONIC stands still while the machine sleeps; elsewhere there is no other.
 _elapsed_s: Final = functools.partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
@@ -99,12 +105,12 @@ class Service:
         clock, monotonic, pause = times.clock, times.monotonic, times.pause
         hasher, idempotency = Hasher(settings.pepper), Idempotency(db, tables.keys, settings.fingerprint_key)
         audience, keyring = Audience.of(settings.public_url), Keyring(gate_db, settings.pepper, monotonic)
-        proofs = Proofs(hasher, audience, Pace(monotonic))
+        proofs = Proofs(hasher, audience, Pace(monotonic, per_second=TOKENS_PER_S, burst=TOKENS_BURST))
         uses, gate = Usage(db), Gate(States(gate_db, monotonic), hasher, keyring, audience, clock)
         keepers = [programs_pb2_grpc.ProgramDirectoryServiceStub(channels[name]) for name in PROGRAM_KEEPERS]
         events = EventsServiceStub(channels["fulfillment_svc"])
         issuer = Issuer(hasher, Veil(settings.pepper))
-        people = People(db, idempotency, settings, channels, keyring, clock)
+        people = People(db, idempotency, settings, channels, keyring, times)
         self.served = [
             served(programs_pb2, programs_pb2_grpc, "ProgramsService", ProgramsServicer(db, keepers)),
             served(
@@ -122,6 +128,7 @@ class Service:
             served(
                 tokens_pb2, tokens_pb2_grpc, "TokenService", TokenServicer(db, proofs, keyring, audience, clock, pause)
             ),
+            served(limits_pb2, limits_pb2_grpc, "LimitsService", LimitsServicer(gate_db)),
             *people.served,
             served(authz_pb2, authz_pb2_grpc, "Authorization", Gatekeeper(METHODS, gate, uses, clock)),
         ]

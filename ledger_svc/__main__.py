@@ -9,6 +9,8 @@ from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 from rewards.ledger.v1 import (
     adjustments_pb2,
     adjustments_pb2_grpc,
+    batches_pb2,
+    batches_pb2_grpc,
     directory_pb2,
     directory_pb2_grpc,
     earning_pb2,
@@ -26,6 +28,7 @@ from rewards.ledger.v1 import (
 )
 
 from ledger_svc.adjustments.servicer import AdjustmentsServicer
+from ledger_svc.bulk.servicer import TransactionBatchesServicer
 from ledger_svc.earning.servicer import EarningRulesServicer
 from ledger_svc.journal.coalescer import DEFAULTS, Limits
 from ledger_svc.journal.directory import MemberDirectoryServicer
@@ -71,6 +74,11 @@ def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Serve
             adjustments_pb2.DESCRIPTOR.services_by_name["AdjustmentsService"],
             adjustments_pb2_grpc.add_AdjustmentsServiceServicer_to_server,
             AdjustmentsServicer(*parts),
+        ),
+        Served(
+            batches_pb2.DESCRIPTOR.services_by_name["TransactionBatchesService"],
+            batches_pb2_grpc.add_TransactionBatchesServiceServicer_to_server,
+            TransactionBatchesServicer(*parts),
         ),
         Served(
             outcomes_pb2.DESCRIPTOR.services_by_name["OutcomesService"],

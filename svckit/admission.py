@@ -53,7 +53,7 @@ def check(method: Method, caller: Principal) -> None:
         raise Refused(Reason.UNAUTHENTICATED, "This operation needs a credential.")
     allowed = {
         Kind.SERVICE: bool(caller.name) and caller.name in access.services,
-        Kind.PARTNER: bool(access.scope) and access.scope in caller.scopes,
+        Kind.PARTNER: access.partner or (bool(access.scope) and access.scope in caller.scopes),
         Kind.MEMBER: access.member and bool(caller.member_id),
         Kind.OPERATOR: access.operator,
     }

@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
@@ -15,9 +16,13 @@ _HTTP: Final = "type.googleapis.com/envoy.extensions.filters.http."
 _AUTHZ: Final = "envoy.filters.http.ext_authz"
 # Callers without a credential share what their address may do: the sandbox and an office have one address.
 _PEER_LIMIT: Final = {"rps": "50", "burst": "200", "cost": "1"}
+# Where secrets and codes could be guessed an address has this much of each Envoy, whatever credentials it shows.
+_GUESSED: Final = "/rewards.identity.v1.(SignIn|Token)Service/.*"
+_GUESSES_PER_S, _GUESSES_BURST = 50, 200
 # While the limiter is down, each credential or address has this much of each Envoy.
 _LOCAL_RPS, _LOCAL_BURST = 200, 400
-_COUNTED: Final = "x-rewards-counted"
+_COUNTED: Final = "x-rewards-limits"
+_REFUSE: Final = Path(__file__).with_name("refuse.lua")
 
 
 def http_filters(rpcs: Iterable[Rpc], descriptors: FileDescriptorSet, script: str) -> list[dict[str, Any]]:
@@ -31,6 +36,7 @@ def http_filters(rpcs: Iterable[Rpc], descriptors: FileDescriptorSet, script: st
         _transcoder(rpcs, descriptors),
         _ext_authz(),
         _ratelimit(),
+        _filter("refuse", "lua.v3.Lua", default_source_code={"inline_string": _REFUSE.read_text()}),
         _local_ratelimit(),
         _filter("router", "router.v3.Router", suppress_envoy_headers=True),
     ]
@@ -111,7 +117,7 @@ def _ext_authz() -> dict[str, Any]:
 
 
 def _ratelimit() -> dict[str, Any]:
-    names = ("credential", "rps", "burst", "cost")
+    names = ("credential", "rps", "burst", "daily", "cost")
     metadata = [_metadata(name) for name in names]
     peer = [_anonymous(), {"remote_address": {}}, *(_constant(*pair) for pair in _PEER_LIMIT.items())]
     return _filter(
@@ -128,8 +134,12 @@ def _ratelimit() -> dict[str, Any]:
 
 
 def _local_ratelimit() -> dict[str, Any]:
-    """What bounds callers while the limiter does not answer: it marks each request that it has counted."""
+    """What bounds callers while the limiter does not answer: it marks each request that it has counted. And at any time
+    those who could be guessing, by their address."""
     bucket = {"max_tokens": _LOCAL_BURST, "tokens_per_fill": _LOCAL_RPS, "fill_interval": "1s"}
+    guesses = {"max_tokens": _GUESSES_BURST, "tokens_per_fill": _GUESSES_PER_S, "fill_interval": "1s"}
+    path = {"name": ":path", "string_match": {"safe_regex": {"regex": _GUESSED}}}
+    guessing = {"header_value_match": {"descriptor_key": "guessing", "descriptor_value": "yes", "headers": [path]}}
     everything = {"runtime_key": "local_ratelimit", "default_value": {"numerator": 100, "denominator": "HUNDRED"}}
     uncounted = {"header_value_match": {"descriptor_key": "uncounted", "descriptor_value": "yes", **_absent(_COUNTED)}}
     return _filter(
@@ -146,8 +156,10 @@ def _local_ratelimit() -> dict[str, Any]:
         rate_limits=[
             {"actions": [uncounted, _metadata("credential")]},
             {"actions": [uncounted, _anonymous(), {"remote_address": {}}]},
+            {"actions": [guessing, {"remote_address": {}}]},
         ],
         descriptors=[
+            {"entries": [{"key": "guessing", "value": "yes"}, {"key": "remote_address"}], "token_bucket": guesses},
             {"entries": [{"key": "uncounted", "value": "yes"}, {"key": "credential"}], "token_bucket": bucket},
             {
                 "entries": [

@@ -8,10 +8,11 @@ from gateway.openapi.document import PATH
 from gateway.surface import ROOTS, Rpc
 
 DEADLINE_MS: Final = 5_000
-# Services give up at the deadline and say so in words; Envoy's own timeout is for one that does not.
+# Services give up at the deadline and say so in words; Envoy's own timeout is for one that does not. It counts from the
+# end of the request. A max_stream_duration, also one that only caps grpc-timeout, would take its place.
 _TIMEOUT: Final = "5.5s"
 _CORS: Final = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy"
-_OURS: Final = ("x-envoy-original-path", "x-envoy-original-method", "x-rewards-counted")
+_OURS: Final = ("x-envoy-original-path", "x-envoy-original-method")
 _CREDENTIALS: Final = ("authorization", "x-api-key", "cookie")
 
 # Both happen before the service has seen anything of the request: no connection came about, or HTTP/2 says
@@ -68,7 +69,6 @@ def _route(rpc: Rpc) -> dict[str, Any]:
         "route": {
             "cluster": rpc.cluster,
             **timeout,
-            "max_stream_duration": {"grpc_timeout_header_max": _TIMEOUT},
             "retry_policy": _RETRY,
         },
         "decorator": {"operation": rpc.path[1:], "propagate": False},

@@ -1,4 +1,5 @@
-"""Values that stand as examples, by the JSON names of fields: the sandbox's own where it has one."""
+"""Values that stand as examples, by the JSON names of fields, and by message where the name alone would mislead: the
+sandbox's own where it has one."""
 
 import re
 from typing import Any, Final
@@ -18,8 +19,11 @@ _VALUES: Final[dict[str, Any]] = {
     "email": "ada@example.com",
     "eventId": "order-1042",
     "eventTypes": ["points.earned"],
+    "from": "2026-03-01T00:00:00Z",
+    "fromMemberId": "m_8124",
     "idempotencyKey": "order-1042-redeem",
     "memberId": "m_8124",
+    "mergedId": "m_1001",
     "name": "Ada Lovelace",
     "nextPageToken": "",
     "note": "Parcel came late.",
@@ -31,21 +35,38 @@ _VALUES: Final[dict[str, Any]] = {
     "reason": "Birthday",
     "reasonCode": "GOODWILL",
     "rewardId": "copperleaf-coffee-us",
+    "survivorId": "m_8124",
+    "to": "2026-04-01T00:00:00Z",
+    "toMemberId": "m_1001",
     "type": "purchase",
     "url": "https://partner.example.com/webhooks",
     "value": "crm-77120",
 }
 
 
-def example(name: str, schema: dict[str, Any]) -> Any:
-    """An example of the field `name`, None where it needs none: its schema has one by itself, or a value would say
-    nothing."""
-    kind = schema.get("type")
-    if "$ref" in schema or "enum" in schema or kind == "array":
+_OF_MESSAGE: Final[dict[str, Any]] = {
+    "AttributeDefinition.name": "tier",
+    "Credential.name": "analytics",
+    "GetProfileByAttributeRequest.name": "crm",
+    "IssueApiKeyRequest.name": "analytics",
+    "LinkSubRelationRequest.type": "crm",
+    "ListRewardsRequest.category": "food",
+    "PastRelation.type": "crm",
+    "Refusal.reason": "INSUFFICIENT_POINTS",
+    "Relation.type": "crm",
+    "Reward.category": "food",
+    "Reward.name": "Copperleaf Coffee card",
+    "UnlinkSubRelationRequest.type": "crm",
+}
+
+
+def example(message: str, name: str, schema: dict[str, Any]) -> Any:
+    """An example of the field `name` of a message, None where it needs none: its schema has one by itself, or a value
+    would say nothing."""
+    if "$ref" in schema or "enum" in schema or schema.get("type") == "array":
         return None
-    if schema.get("format") == "date-time":
-        return _INSTANT
-    wanted = (_VALUES.get(name), _UUID if name.endswith("Id") else None)
+    general = _INSTANT if schema.get("format") == "date-time" else _UUID if name.endswith("Id") else None
+    wanted = (_OF_MESSAGE.get(f"{message}.{name}"), _VALUES.get(name), general)
     return next((value for value in wanted if value is not None and _fits(value, schema)), None)
 
 

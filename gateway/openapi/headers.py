@@ -17,9 +17,9 @@ HEADERS: Final[dict[str, dict[str, Any]]] = {
         {"type": "string", "pattern": "^[0-9a-f]{32}$"},
         always=True,
     ),
-    "X-RateLimit-Limit": _header("How many calls may come at once.", _WHOLE),
+    "X-RateLimit-Limit": _header("What the limit nearest its end allows: so many calls at once, or in a day.", _WHOLE),
     "X-RateLimit-Remaining": _header("How many more may come now.", _WHOLE),
-    "X-RateLimit-Reset": _header("Seconds until all of them may come again.", _WHOLE),
+    "X-RateLimit-Reset": _header("Seconds until all of them may come again, rounded up.", _WHOLE),
     "Retry-After": _header("Seconds to wait before the next try.", {"type": "integer", "minimum": 1}),
     "Idempotency-Replayed": _header(
         "There where this is the answer of an earlier call with the same key.", {"type": "string", "const": "true"}
@@ -39,14 +39,18 @@ LIMITS: Final = ("X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Rese
 DEPRECATED: Final = ("Deprecation", "Sunset", "Link")
 TAGGED: Final = ("ETag",)
 REPLAYED: Final = "Idempotency-Replayed"
+# Whoever has shown a good credential is told of its limits, whatever the answer.
 OF_REFUSAL: Final = {
+    400: LIMITS,
     401: ("WWW-Authenticate",),
     403: LIMITS,
     404: (*LIMITS, REPLAYED),
     409: (*LIMITS, REPLAYED, "Retry-After"),
     422: (*LIMITS, REPLAYED),
     429: (*LIMITS, "Retry-After"),
-    503: ("Retry-After",),
+    500: LIMITS,
+    503: (*LIMITS, "Retry-After"),
+    504: LIMITS,
 }
 
 

@@ -78,7 +78,7 @@ class Messages:
         else:
             schema = self._one(field, rules, sent=sent)
         text = self._comments.of(field.full_name)
-        found = example(field.json_name, schema)
+        found = example(field.full_name.split(".")[-2], field.json_name, schema)
         return {**schema, **({"description": text} if text else {}), **({"examples": [found]} if found else {})}
 
     def required(self, message: Descriptor) -> tuple[set[str], set[str]]:

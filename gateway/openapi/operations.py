@@ -8,6 +8,7 @@ from rewards.options.v1 import options_pb2
 from rewards.options.v1.options_pb2 import Deprecation
 
 from gateway.openapi.comments import Comments, summary
+from gateway.openapi.forms import FORMS
 from gateway.openapi.headers import DEPRECATED, LIMITS, REPLAYED, TAGGED, referred
 from gateway.openapi.messages import Messages
 from gateway.openapi.refusals import Refusals, refused_with
@@ -48,7 +49,7 @@ class Operations:
         if parameters:
             made["parameters"] = parameters
         if binding.body:
-            made["requestBody"] = self._body(self._messages.find(rpc.request), binding)
+            made["requestBody"] = self._body(rpc, binding)
         made["responses"] = {"200": self._success(rpc, binding), **self._refused(rpc, binding, text)}
         if rpc.conditional:
             made["responses"]["304"] = {"description": "It is what If-None-Match names.", "headers": referred(TAGGED)}
@@ -61,7 +62,7 @@ class Operations:
 
     def _refused(self, rpc: Rpc, binding: Binding, comment: str) -> Json:
         form = family(binding.template)
-        names = refused_with(rpc, comment, has_body=bool(binding.body))
+        names = refused_with(rpc, comment, json_body=bool(binding.body) and not self._is_raw(rpc, binding))
         # There the body holds the credential (RFC 6749 section 5.2), and no comment has to say so.
         more = {"UNAUTHENTICATED"} if form.startswith("oauth") else set()
         return self._refusals.of(names | more, form)
@@ -85,12 +86,17 @@ class Operations:
         text = schema.pop("description", "")
         return {"name": field.json_name, "in": place, "required": needed, "description": text, "schema": schema}
 
-    def _body(self, message: Descriptor, binding: Binding) -> Json:
+    def _is_raw(self, rpc: Rpc, binding: Binding) -> bool:
+        """Whether the service reads the body by itself, and then says what it cannot read."""
+        field = self._messages.find(rpc.request).fields_by_name.get(binding.body)
+        return field is not None and field.message_type is not None and field.message_type.full_name == HTTP_BODY
+
+    def _body(self, rpc: Rpc, binding: Binding) -> Json:
+        message = self._messages.find(rpc.request)
         if binding.body != "*":
-            field = message.fields_by_name[binding.body]
-            schema = self._messages.field(field, sent=True)
-            if field.message_type is not None and field.message_type.full_name == HTTP_BODY:
-                return _raw(schema)
+            schema = self._messages.field(message.fields_by_name[binding.body], sent=True)
+            if self._is_raw(rpc, binding):
+                return _raw(rpc, schema)
             return {"required": True, "content": {"application/json": {"schema": schema}}}
         elsewhere = [message.fields_by_name[name].json_name for name in binding.variables]
         must, one_of = self._messages.required(message)
@@ -144,16 +150,16 @@ def _farewell(ending: Deprecation) -> str:
 def _security(rpc: Rpc) -> list[Json]:
     if rpc.open_to_all:
         return []
-    scope = rpc.access.scope
-    partner = [{"oauth2": [scope]}, {"bearer": [scope]}, {"apiKey": [scope]}] if scope else []
+    scopes = [rpc.access.scope] if rpc.access.scope else []
+    may = scopes or rpc.access.partner
+    partner: list[Json] = [{kind: scopes} for kind in ("oauth2", "bearer", "apiKey")] if may else []
     member: list[Json] = [{"memberToken": []}] if rpc.access.member else []
     operator: list[Json] = [{"operatorToken": []}] if rpc.access.operator else []
     return [*partner, *member, *operator]
 
 
-def _raw(schema: Schema) -> Json:
+def _raw(rpc: Rpc, schema: Schema) -> Json:
     """A body that the service reads by itself: a form, or the same as JSON."""
-    text = schema.pop("description", "")
-    kinds = ("application/x-www-form-urlencoded", "application/json")
-    content = {kind: {"schema": {"type": "object", "additionalProperties": {"type": "string"}}} for kind in kinds}
-    return {"required": True, "description": text, "content": content}
+    form = FORMS.get(rpc.name, {"type": "object", "additionalProperties": {"type": "string"}})
+    content = {kind: {"schema": form} for kind in ("application/x-www-form-urlencoded", "application/json")}
+    return {"required": True, "description": schema.get("description", ""), "content": content}

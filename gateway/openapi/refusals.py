@@ -68,12 +68,12 @@ def _reason(value: EnumValueDescriptor, comments: Comments) -> Reason:
     )
 
 
-def refused_with(rpc: Rpc, comment: str, *, has_body: bool) -> set[str]:
+def refused_with(rpc: Rpc, comment: str, *, json_body: bool) -> set[str]:
     """The names of the reasons that an RPC may be refused with: what everything of its kind may be, and what its
     comment names."""
     known = set(errors_pb2.Reason.keys())
     found = {*_ALWAYS, *(name for name in _NAME.findall(comment) if name in known)}
-    if has_body:
+    if json_body:
         found.add("UNSUPPORTED_MEDIA_TYPE")
     if not rpc.open_to_all:
         found.update(_WITH_CREDENTIAL)

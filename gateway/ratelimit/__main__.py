@@ -1,11 +1,15 @@
 """`python -m gateway.ratelimit` serves Envoy's rate-limit service to the gateway, and to nobody else."""
 
+import functools
+
 from envoy_min import rls_pb2, rls_pb2_grpc
+from rewards.identity.v1.limits_pb2_grpc import LimitsServiceStub
 from rewards.options.v1.options_pb2 import Access, Idempotency
 
 from gateway.ratelimit.buckets import Limiter, OwnBuckets, RedisBuckets
+from gateway.ratelimit.quotas import Quotas
 from gateway.ratelimit.servicer import RateLimitServicer
-from svckit import server, telemetry
+from svckit import clients, server, telemetry
 from svckit.call import Method
 from svckit.config import Config, required
 from svckit.server import Served
@@ -33,7 +37,9 @@ async def main() -> None:
     config = Config.from_env()
     telemetry.start("ratelimit", config.environment, config.metrics_listen)
     shared = RedisBuckets(required("REWARDS_REDIS_URL"))
-    servicer = RateLimitServicer(Limiter(OwnBuckets(), shared))
+    owner = LimitsServiceStub(clients.channel(config, "identity_svc"))
+    quotas = Quotas(functools.partial(clients.invoke, owner.LeaseQuota))
+    servicer = RateLimitServicer(Limiter(OwnBuckets(), shared), quotas)
     served = Served(SERVICE, rls_pb2_grpc.add_RateLimitServiceServicer_to_server, servicer)
     await server.serve(config, [served], declared=declared())
     await shared.close()

@@ -1,6 +1,7 @@
 """A whole Envoy with the rendered configuration, in front of servers that answer what a test tells them to."""
 
 import asyncio
+import base64
 import io
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -23,7 +24,7 @@ from devmesh.readiness import accepts_connections
 from devmesh.sockets import choose_port
 from gateway.envoy.render import render
 from gateway.envoy.settings import GatewaySettings
-from gateway.tests.upstreams import Answer, Seen, Service, listening
+from gateway.tests.upstreams import Answer, Seen, Service, listening, refusal
 from gateway.versions import VERSIONS
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
@@ -188,12 +189,12 @@ def reset(gate: Gate) -> None:
 
 
 def gatekeeper(seen: Seen) -> Answer:
-    """Lets everybody in, as a partner if there is an authorization, refusing the tokens "expired" and "narrow"."""
+    """Lets everybody in, as a partner if there is an authorization, but for the token "expired"; "narrow" is to be
+    refused behind the limiter."""
     http = authz_pb2.CheckRequest.FromString(seen.request).attributes.request.http
     token = http.headers.get("authorization", "").removeprefix("Bearer ")
-    if token in DENIALS:
-        native = "x-envoy-original-path" not in http.headers
-        return Answer([denial(*DENIALS[token], native=native)])
+    if token == "expired":
+        return Answer([denial(*EXPIRED, native="x-envoy-original-path" not in http.headers)])
     response = authz_pb2.CheckResponse()
     response.ok_response.SetInParent()
     partner = {"kind": "partner", "program": "acme", "credential": token, "scopes": "a b"}
@@ -201,15 +202,34 @@ def gatekeeper(seen: Seen) -> Answer:
         option = response.ok_response.headers.add(append_action=OVERWRITE)
         option.header.key, option.header.value = f"x-rewards-{key}", value
     if token:
-        response.dynamic_metadata.update({"credential": token, "rps": "20", "burst": "40", "daily": "9", "cost": "1"})
+        response.dynamic_metadata.update(
+            {"credential": token, "rps": "20", "burst": "40", "daily": "1000", "cost": "1"}
+        )
+    if token == "narrow":
+        response.dynamic_metadata.update({"refusal": in_grpc(7, "PERMISSION_DENIED", NARROW)})
     return Answer([response])
 
 
-DENIALS = {
-    "expired": (401, 16, "TOKEN_EXPIRED", "The token has expired."),
-    "narrow": (403, 7, "PERMISSION_DENIED", "This operation needs the scope points:write."),
-    "spent": (429, 8, "QUOTA_EXHAUSTED", "The day's quota is used up."),
-}
+EXPIRED = (401, 16, "TOKEN_EXPIRED", "The token has expired.")
+NARROW = "This operation needs the scope points:write."
+
+
+def in_grpc(code: int, reason: str, message: str, **more: str) -> dict[str, str]:
+    """A refusal as the gatekeeper and the limiter leave it beside the request."""
+    status = refusal(code, message, reason).status
+    assert status is not None
+    details = base64.b64encode(status.SerializeToString()).decode().rstrip("=")
+    return {"grpc-status": str(code), "grpc-message": message, "grpc-status-details-bin": details, **more}
+
+
+def limiter(code: int, reason: str, message: str, told: Mapping[str, str]) -> Answer:
+    """The limiter's answer when it refuses; `told` are the headers that it has for the caller."""
+    answer = rls_pb2.RateLimitResponse(overall_code=rls_pb2.RateLimitResponse.OK)
+    for key, value in told.items():
+        answer.response_headers_to_add.add(key=key, value=value)
+    if code:
+        answer.dynamic_metadata.update({"refusal": in_grpc(code, reason, message, **{"retry-after": "3"})})
+    return Answer([answer])
 
 
 def denial(status: int, code: int, reason: str, message: str, *, native: bool) -> authz_pb2.CheckResponse:

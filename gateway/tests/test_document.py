@@ -68,12 +68,15 @@ def test_everything_in_it_is_said_in_words(made: Json) -> None:
 
 
 def test_examples_are_of_their_schemas(made: Json) -> None:
-    shown = [node for node in nodes(made["components"]["schemas"]) if "examples" in node]
+    shown = [node for node in nodes(made) if isinstance(node.get("examples"), list)]
     assert len(shown) > 100
     for node in shown:
         validator = Draft202012Validator({**node, "components": made["components"]})
         for example in node["examples"]:
             validator.validate(example)
+    for parameter in made["components"]["parameters"].values():
+        for example in [parameter["example"]] if "example" in parameter else []:
+            Draft202012Validator(parameter["schema"]).validate(example)
     refusal = Draft202012Validator({"$ref": "#/components/schemas/Refusal", "components": made["components"]})
     for example in made["components"]["examples"].values():
         refusal.validate(example["value"])
@@ -100,6 +103,9 @@ def test_what_a_call_needs_is_in_it(made: Json) -> None:
     assert made["paths"]["/v1/ReversalPoints"]["post"]["parameters"][0]["$ref"].endswith("/OptionalIdempotencyKey")
     assert made["paths"]["/v1/GetBalance"]["post"]["security"][-1] == {"memberToken": []}
     assert made["paths"]["/oauth/token"]["post"]["security"] == []
+    token = made["paths"]["/oauth/Auth/Token"]["post"]["requestBody"]["content"]
+    assert set(token) == {"application/x-www-form-urlencoded", "application/json"}
+    assert all(form["schema"]["required"] == ["grant_type"] for form in token.values())
     capture = made["paths"]["/v1/holds/{holdId}:capture"]["post"]
     assert [p.get("name") for p in capture["parameters"]] == ["holdId", None]
     assert [*capture["requestBody"]["content"]["application/json"]["schema"]["properties"]] == ["points"]
@@ -107,7 +113,7 @@ def test_what_a_call_needs_is_in_it(made: Json) -> None:
 
 def test_a_call_is_refused_with_what_its_comment_names() -> None:
     rpc = next(rpc for rpc in published(load(DESCRIPTORS)) if rpc.name == "RedeemPoints")
-    named = refused_with(rpc, "Refused with OUT_OF_STOCK, or NOT_A_REASON.", has_body=True)
+    named = refused_with(rpc, "Refused with OUT_OF_STOCK, or NOT_A_REASON.", json_body=True)
     assert {"OUT_OF_STOCK", "IDEMPOTENCY_KEY_MISSING", "UNAUTHENTICATED", "UNSUPPORTED_MEDIA_TYPE"} <= named
     assert "NOT_A_REASON" not in named
 

@@ -180,7 +180,6 @@ async def test_a_service_that_is_too_slow_is_a_504(gate: Gate) -> None:
     [
         ("expired", 401, 2002, "TOKEN_EXPIRED"),
         ("narrow", 403, 2003, "PERMISSION_DENIED"),
-        ("spent", 429, 2005, "QUOTA_EXHAUSTED"),
     ],
 )
 async def test_the_gatekeepers_denial_is_wrapped(gate: Gate, token: str, status: int, number: int, reason: str) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 from envoy_min import rls_pb2_grpc
-from rewards.identity.v1 import tokens_pb2
+from google.protobuf.duration_pb2 import Duration
+from rewards.identity.v1 import limits_pb2, signin_pb2, tokens_pb2
 from rewards.ledger.v1 import points_pb2
 
 from devmesh.pki import Authority
@@ -18,6 +19,7 @@ from devmesh.sockets import choose_port
 from gateway.openapi.document import PATH
 from gateway.ratelimit.__main__ import SERVICE, declared
 from gateway.ratelimit.buckets import Limiter, OwnBuckets, RedisBuckets
+from gateway.ratelimit.quotas import Quotas
 from gateway.ratelimit.servicer import RateLimitServicer
 from gateway.tests.gate import Gate, Reply, assert_refused, path_of, running, until
 from gateway.tests.upstreams import Answer, Service, listening, refusal
@@ -157,6 +159,32 @@ async def test_without_the_limiter_callers_are_still_bounded(
         assert {reply.status for reply in await asyncio.gather(*asked)} == {200, 429}
 
 
+async def test_an_address_guesses_only_so_often_whatever_credentials_it_shows(
+    tmp_path: Path, authority: Authority, descriptors: Path
+) -> None:
+    def poor(bootstrap: str) -> str:
+        assert bootstrap.count('"max_tokens": 200,') == bootstrap.count('"tokens_per_fill": 50,') == 1
+        return bootstrap.replace('"max_tokens": 200,', '"max_tokens": 20,').replace('_fill": 50,', '_fill": 1,')
+
+    async with running(tmp_path, authority, descriptors, edit=poor) as gate:
+        gate.answer("identity_svc", "SignInService/VerifyOTP", Answer([signin_pb2.VerifyOTPResponse()]))
+        gate.answer("identity_svc", "TokenService/IssueToken", Answer([tokens_pb2.IssueTokenResponse()]))
+        gate.answer("ledger_svc", BALANCE, DONE)
+        body = {"otpId": "0192f0c8-5d0b-7000-8000-000000000000", "purpose": "SIGN_IN", "code": "123456"}
+        started_s = asyncio.get_running_loop().time()
+        replies = [
+            await gate.call("POST", "/v1/VerifyOTP", body, headers={"authorization": f"Bearer {number}"})
+            for number in range(60)
+        ]
+        passed = sum(reply.status == 200 for reply in replies)
+        assert 20 <= passed <= 20 + (asyncio.get_running_loop().time() - started_s) + 1
+        over = next(reply for reply in replies if reply.status == 429)
+        assert_refused(over, 429, 2004, "RATE_LIMITED")
+        asked = [gate.call("POST", "/oauth/token", raw=b"", headers={"authorization": ""}) for _ in range(20)]
+        assert 429 in {reply.status for reply in await asyncio.gather(*asked)}
+        assert (await balance(gate)).status == 200
+
+
 async def test_an_address_gets_the_document_only_so_often(
     tmp_path: Path, authority: Authority, descriptors: Path
 ) -> None:
@@ -169,6 +197,12 @@ async def test_an_address_gets_the_document_only_so_often(
         assert int(over.headers["retry-after"]) >= 1
 
 
+async def unlimited(request: limits_pb2.LeaseQuotaRequest) -> limits_pb2.LeaseQuotaResponse:
+    """Hands out whole quotas of a day without an end."""
+    lasts = Duration(seconds=86_400)
+    return limits_pb2.LeaseQuotaResponse(granted=request.requests_per_day, day="2026-03-01", lasts=lasts)
+
+
 @pytest.fixture
 async def limited(tmp_path: Path, authority: Authority, descriptors: Path) -> AsyncIterator[Gate]:
     """A gate with the real limiter and a real Redis."""
@@ -177,7 +211,7 @@ async def limited(tmp_path: Path, authority: Authority, descriptors: Path) -> As
         shared = RedisBuckets(redis.url, timeout_s=5)
         stack.push_async_callback(shared.close)
         add = rls_pb2_grpc.add_RateLimitServiceServicer_to_server
-        served = Served(SERVICE, add, RateLimitServicer(Limiter(OwnBuckets(), shared)))
+        served = Served(SERVICE, add, RateLimitServicer(Limiter(OwnBuckets(), shared), Quotas(unlimited)))
         config = Config(listen="127.0.0.1:0", tls_dir=authority.issue("ratelimit"))
         built, _, port = server.build(config, [served], declared=declared())
         await built.start()
@@ -203,7 +237,8 @@ async def test_the_whole_way_of_a_limit(limited: Gate) -> None:
     assert over.headers["retry-after"] == "1"
     other = await balance(limited, "another")
     assert (other.status, other.headers["x-ratelimit-remaining"]) == (200, "39")
-    assert "x-rewards-counted" not in limited.calls("ledger_svc", BALANCE)[-1].metadata
+    numbers = limited.calls("ledger_svc", BALANCE)[-1].metadata["x-rewards-limits"].split()
+    assert (numbers[:4], numbers[4]) == (["20", "40", "39", "1"], "1000")
 
 
 @pytest.mark.parametrize(

@@ -5,24 +5,16 @@ import shutil
 import signal
 from collections.abc import AsyncIterator
 
-import grpc
 import pytest
-from envoy_min import rls_pb2, rls_pb2_grpc
+from envoy_min import rls_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from devmesh.pki import Authority
 from devmesh.process import Child, until_ready
 from devmesh.redis import RedisServer, throwaway_redis
 from devmesh.sockets import private_socket_dir
-from gateway.ratelimit.__main__ import SERVICE, declared
 from gateway.ratelimit.buckets import KEYS_MAX, Limiter, OwnBuckets, RedisBuckets
 from gateway.ratelimit.gcra import Limit, decide
-from gateway.ratelimit.servicer import RateLimitServicer
-from svckit import server
-from svckit.clients import open_channel
-from svckit.config import Config
-from svckit.server import Served
 
 SLOW = Limit(per_second=1, burst=100)
 NOWHERE = "unix:///nowhere/redis.sock"
@@ -158,69 +150,3 @@ def test_own_buckets_are_bounded() -> None:
     assert len(own._empty_at) == KEYS_MAX
     assert own.take("0", SLOW, 1).allowed
     assert not own.take(str(KEYS_MAX + 9), SLOW, 1).allowed
-
-
-@pytest.fixture
-async def address(shared: RedisBuckets, authority: Authority) -> AsyncIterator[str]:
-    served = Served(
-        SERVICE,
-        rls_pb2_grpc.add_RateLimitServiceServicer_to_server,
-        RateLimitServicer(Limiter(OwnBuckets(), shared)),
-    )
-    config = Config(listen="127.0.0.1:0", tls_dir=authority.issue("ratelimit"))
-    built, _, port = server.build(config, [served], declared=declared())
-    await built.start()
-    yield f"127.0.0.1:{port}"
-    await built.stop(grace=0)
-
-
-def question(**entries: str) -> rls_pb2.RateLimitRequest:
-    pairs = [rls_pb2.Entry(key=key, value=value) for key, value in entries.items()]
-    return rls_pb2.RateLimitRequest(domain="rewards", descriptors=[rls_pb2.RateLimitDescriptor(entries=pairs)])
-
-
-async def ask(address: str, authority: Authority, peer: str, request: rls_pb2.RateLimitRequest) -> dict[str, str]:
-    async with open_channel(address, "ratelimit", authority.issue(peer)) as channel:
-        answer = await rls_pb2_grpc.RateLimitServiceStub(channel).ShouldRateLimit(request)
-    told = {header.key: header.value for header in answer.response_headers_to_add}
-    return {"code": Code.Name(answer.overall_code), **told}
-
-
-async def test_the_gateway_is_told_what_to_tell(address: str, authority: Authority) -> None:
-    plan = {"credential": "c", "rps": "1", "burst": "5"}
-    passed = await ask(address, authority, "gateway", question(**plan, cost="4"))
-    assert passed == {
-        "code": "OK",
-        "x-ratelimit-limit": "5",
-        "x-ratelimit-remaining": "1",
-        "x-ratelimit-reset": "4",
-    }
-    over = await ask(address, authority, "gateway", question(**plan, cost="3"))
-    assert over["code"] == "OVER_LIMIT"
-    assert int(over["retry-after"]) in {1, 2}
-    other = await ask(address, authority, "gateway", question(remote_address="c", rps="1", burst="5", cost="5"))
-    assert other["code"] == "OK"
-
-
-async def test_nobody_but_the_gateway_may_ask(address: str, authority: Authority) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await ask(address, authority, "ledger_svc", question(credential="c", rps="1", burst="5", cost="1"))
-    assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
-
-
-@pytest.mark.parametrize(
-    "request_",
-    [
-        question(credential="c", rps="1", burst="5"),
-        question(credential="c", rps="1", burst="5", cost="x"),
-        question(credential="c", rps="0", burst="5", cost="1"),
-        question(somebody="c", rps="1", burst="5", cost="1"),
-        rls_pb2.RateLimitRequest(domain="rewards"),
-    ],
-)
-async def test_what_envoy_does_not_send_is_refused(
-    address: str, authority: Authority, request_: rls_pb2.RateLimitRequest
-) -> None:
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await ask(address, authority, "gateway", request_)
-    assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT

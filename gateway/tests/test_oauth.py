@@ -87,3 +87,10 @@ async def test_a_json_body_arrives_with_its_type(gate: Gate) -> None:
     form = tokens_pb2.IssueTokenRequest.FromString(gate.calls("identity_svc", ISSUE)[-1].request).form
     assert form.content_type == "application/json"
     assert json.loads(form.data) == {"grant_type": "client_credentials"}
+
+
+async def test_what_is_refused_before_it_is_read_has_the_form_of_its_path(gate: Gate) -> None:
+    long = {"x-long": "a" * 17_000}
+    plain, enveloped = await ask(gate, PLAIN, long), await ask(gate, ENVELOPED, long)
+    assert (plain.status, list(plain.json)) == (431, ["error", "error_description"])
+    assert (enveloped.status, enveloped.json["ErrorCode"], enveloped.json["error"]) == (431, 1005, "invalid_request")

@@ -88,7 +88,7 @@ def routes(bootstrap: str) -> list[dict[str, Any]]:
 
 
 def test_there_is_a_route_for_each_rpc_with_an_open_door_and_no_other(settings: GatewaySettings) -> None:
-    doors = {"public", "claim", "scope", "member", "operator"}
+    doors = {"public", "claim", "partner", "scope", "member", "operator"}
     wanted = {
         f"/{file.package}.{service.name}/{method.name}"
         for file in FileDescriptorSet.FromString(DESCRIPTORS.read_bytes()).file

@@ -67,8 +67,11 @@ class Keyring:
 
     async def find(self, key_id: str) -> SigningKey | None:
         """The key of that id, if it is one of ours and not retired. Raises UNAVAILABLE."""
-        known = {row.key_id for row in await self._fresh()}
-        return self._opened[key_id] if key_id in known else None
+        rows = await self._fresh()
+        if all(row.key_id != key_id for row in rows):
+            # Where there was no other a key signs as soon as it is made, and then it may be newer than the reading.
+            rows = await self._fresh(again=True)
+        return next((self._opened[key_id] for row in rows if row.key_id == key_id), None)
 
     async def live(self) -> list[SigningKey]:
         """All keys that are not retired, newest first. Raises UNAVAILABLE."""
@@ -96,8 +99,8 @@ class Keyring:
             await oauth_store.retire_signing_keys(tx, newest + 1, verifies_on)
         return key_id
 
-    async def _fresh(self) -> list[SealedKey]:
-        if self._is_old():
+    async def _fresh(self, *, again: bool = False) -> list[SealedKey]:
+        if again or self._is_old():
             # Those who ask at once share one query; it goes on if one of them gives up.
             if self._reading is None or self._reading.done():
                 self._reading = asyncio.create_task(self._read())

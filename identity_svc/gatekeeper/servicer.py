@@ -10,6 +10,7 @@ from rewards.options.v1.options_pb2 import Access, Idempotency
 
 from identity_svc.gatekeeper import wire
 from identity_svc.gatekeeper.gate import Gate
+from identity_svc.gatekeeper.rules import Caller
 from identity_svc.gatekeeper.usage import Usage
 from svckit import admission, call
 from svckit.call import Method, method
@@ -52,7 +53,8 @@ class Gatekeeper(AuthorizationServicer):
         self._clock = clock
 
     async def Check(self, request: pb.CheckRequest, context: Any) -> pb.CheckResponse:
-        """Passes or denies a request; a credential that cannot be checked is denied with UNAVAILABLE."""
+        """Passes or denies a request; a credential that cannot be checked is denied with UNAVAILABLE. A caller whom we
+        know and who may not call this passes to the limiter, with the refusal."""
         http = request.attributes.request.http
         try:
             door = self._doors.get(http.path)
@@ -61,18 +63,27 @@ class Gatekeeper(AuthorizationServicer):
             if door.answer is not None:
                 return door.answer
             caller = await self._gate.caller(http.headers)
-            admission.check(door.method, caller.principal)
         except Refused as refused:
             call.current().reason = Reason.Name(refused.reason)
             return wire.denied(refused, http.headers)
         self._usage.note(caller.principal, self._clock())
-        return wire.admitted(caller, caller.plan.costs.get(door.method.name, door.cost))
+        return wire.admitted(caller, caller.plan.costs.get(door.method.name, door.cost), _barred(door.method, caller))
+
+
+def _barred(method: Method, caller: Caller) -> Refused | None:
+    """The refusal of a caller whom we know and who may not call this."""
+    try:
+        admission.check(method, caller.principal)
+    except Refused as refused:
+        call.current().reason = Reason.Name(refused.reason)
+        return refused
+    return None
 
 
 def _door(one: Method) -> _Door | None:
     """The door of an RPC; None if nobody outside the mesh may call it, which looks as if it did not exist."""
     rule = one.access
-    if rule is None or not (rule.public or rule.claim or rule.scope or rule.member or rule.operator):
+    if rule is None or not any((rule.public, rule.claim, rule.partner, rule.scope, rule.member, rule.operator)):
         return None
     # A public RPC may read the credential itself (HTTP Basic); for a claim's the token in the path is all.
     answer = wire.open_to_all(keep_credentials=rule.public) if rule.public or rule.claim else None

@@ -23,6 +23,7 @@ from svckit.errors import Refused, spec
 
 # HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD: what a client sent under this name does not get through.
 _OVERWRITE: Final = 2
+_DETAILS: Final = "grpc-status-details-bin"
 _UNAUTHORIZED: Final = 401
 _CREDENTIALS: Final = ("authorization", "x-api-key")
 _PRINCIPAL: Final = (
@@ -40,8 +41,9 @@ def open_to_all(*, keep_credentials: bool) -> CheckResponse:
     return CheckResponse(status=Status(), ok_response=OkHttpResponse(headers=[kind], headers_to_remove=removed))
 
 
-def admitted(caller: Caller, cost: int) -> CheckResponse:
-    """Lets an authenticated request through: who it is goes to the service, what it may spend to the limiter."""
+def admitted(caller: Caller, cost: int, refused: Refused | None = None) -> CheckResponse:
+    """Lets an authenticated request through: who it is goes to the service, what it may spend to the limiter. One that
+    is refused all the same goes on to be counted, and is refused by the filter behind the limiter."""
     fields = _principal(caller.principal)
     headers = [_header(name, value) for name, value in fields if value]
     removed = (*(name for name, value in fields if not value), *_CREDENTIALS)
@@ -55,6 +57,8 @@ def admitted(caller: Caller, cost: int) -> CheckResponse:
             "cost": str(cost),
         }
     )
+    if refused is not None:
+        limits.update({"refusal": _in_grpc(refused.status())})
     ok = OkHttpResponse(headers=headers, headers_to_remove=removed)
     return CheckResponse(status=Status(), ok_response=ok, dynamic_metadata=limits)
 
@@ -77,9 +81,16 @@ def _form(status: Status, headers: Mapping[str, str]) -> tuple[str, list[HeaderV
     # path tells it apart, and a client cannot send that header through the gateway.
     native = headers.get("content-type", "").startswith("application/grpc")
     if native and "x-envoy-original-path" not in headers:
-        details = base64.b64encode(status.SerializeToString()).decode().rstrip("=")
-        return status.message, [_header("grpc-status-details-bin", details)]
+        return status.message, [_header(_DETAILS, _encoded(status))]
     return MessageToJson(status, indent=None), [_header("content-type", "application/json")]
+
+
+def _in_grpc(status: Status) -> dict[str, str]:
+    return {"grpc-status": str(status.code), "grpc-message": status.message, _DETAILS: _encoded(status)}
+
+
+def _encoded(status: Status) -> str:
+    return base64.b64encode(status.SerializeToString()).decode().rstrip("=")
 
 
 def _challenge(headers: Mapping[str, str]) -> str:

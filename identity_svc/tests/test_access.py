@@ -12,8 +12,9 @@ from rewards.identity.v1.credentials_pb2_grpc import CredentialsServiceStub
 from rewards.identity.v1.programs_pb2_grpc import ProgramsServiceStub
 
 from identity_svc.tests.running import OPERATOR, PLAN, PROGRAM, Running, outcomes, reason, refusal, worker
-from identity_svc.tests.test_gatekeeper import BALANCE, REDEEM, REST, passed, token
+from identity_svc.tests.test_gatekeeper import BALANCE, REDEEM, REST, token
 from identity_svc.tests.test_revocation import add_partner
+from identity_svc.tests.verdicts import passed
 from svckit.call import Kind, Principal
 
 SCOPE = "credentials:write"

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from identity_svc.credentials.signing import Keyring, SigningKey
 from identity_svc.tests.running import PEPPER, Running
-from identity_svc.tests.test_gatekeeper import BALANCE, REST, denied, passed, token
+from identity_svc.tests.test_gatekeeper import BALANCE, REST, token
+from identity_svc.tests.verdicts import denied, passed
 
 Forge = Callable[[dict[str, Any], dict[str, Any], SigningKey], str]
 

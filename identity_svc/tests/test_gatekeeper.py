@@ -1,13 +1,10 @@
 """Envoy's question: who gets through, as whom, and in which words everybody else is refused."""
 
-import base64
-import json
 from datetime import timedelta
 
 import grpc
 import pytest
 from google.rpc.error_details_pb2 import ErrorInfo
-from google.rpc.status_pb2 import Status
 from sqlalchemy import event, func, update
 
 from devmesh.pki import Authority
@@ -16,41 +13,17 @@ from identity_svc.credentials.keys import Hasher, checksum
 from identity_svc.credentials.servicer import create_operator
 from identity_svc.tests.running import PEPPER, Running
 from identity_svc.tests.test_tokens import body
+from identity_svc.tests.verdicts import barred, denied, in_grpc, passed, sent
 from svckit.testing import calling
 
 BALANCE = "/rewards.ledger.v1.PointsService/GetBalance"
 REDEEM = "/rewards.ledger.v1.PointsService/RedeemPoints"
+LIMITS = "/rewards.identity.v1.LimitsService/GetLimits"
 PUT_PROGRAM = "/rewards.identity.v1.ProgramsService/PutProgram"
 TOKEN = "/rewards.identity.v1.TokenService/IssueToken"
 INTERNAL = "/rewards.ledger.v1.MemberDirectoryService/StoreMember"
 PRINCIPAL = ("x-rewards-kind", "x-rewards-program", "x-rewards-credential", "x-rewards-scopes", "x-rewards-member")
 REST = {"content-type": "application/grpc", "x-envoy-original-path": "/v1/GetBalance"}
-
-
-def passed(answer: object) -> tuple[dict[str, str], set[str]]:
-    """The headers that an answer sets, each over what the client sent, and those that it removes."""
-    ok = answer.ok_response  # type: ignore[attr-defined]
-    assert answer.WhichOneof("http_response") == "ok_response", answer  # type: ignore[attr-defined]
-    assert answer.status.code == 0  # type: ignore[attr-defined]
-    assert all(option.append_action == 2 for option in ok.headers)
-    return {option.header.key: option.header.value for option in ok.headers}, set(ok.headers_to_remove)
-
-
-def denied(answer: object) -> tuple[int, str]:
-    """The HTTP status and the reason of a denial in JSON."""
-    response = answer.denied_response  # type: ignore[attr-defined]
-    assert answer.status.code != 0  # type: ignore[attr-defined]
-    said = json.loads(response.body)
-    assert said["code"] == answer.status.code  # type: ignore[attr-defined]
-    assert said["message"]
-    (info,) = said["details"]
-    assert (info["@type"], info["domain"]) == ("type.googleapis.com/google.rpc.ErrorInfo", "rewards-mesh")
-    return response.status.code, info["reason"]
-
-
-def sent(answer: object) -> dict[str, str]:
-    headers = answer.denied_response.headers  # type: ignore[attr-defined]
-    return {option.header.key: option.header.value for option in headers}
 
 
 async def token(identity: Running, *scopes: str, narrowed: str = "") -> str:
@@ -102,10 +75,7 @@ async def test_an_operator_gets_through_to_operators_rpcs_only(identity: Running
     assert headers["x-rewards-kind"] == "operator"
     assert {"x-rewards-program", "x-rewards-scopes", "x-rewards-member"} <= removed
     assert int(answer.dynamic_metadata["rps"]) >= 100
-    assert denied(await identity.check(BALANCE, {"authorization": f"Bearer {key}", **REST})) == (
-        403,
-        "PERMISSION_DENIED",
-    )
+    assert barred(await identity.check(BALANCE, {"authorization": f"Bearer {key}", **REST})) == "PERMISSION_DENIED"
 
 
 async def test_a_public_rpc_is_open_and_no_principal_header_survives(identity: Running) -> None:
@@ -149,10 +119,18 @@ async def test_what_is_not_open_to_anybody_outside_does_not_exist(identity: Runn
 async def test_a_scope_that_was_not_asked_for_is_a_403(identity: Running) -> None:
     bearer = await token(identity, "points:read", "points:write", narrowed="points:read")
     headers = {"authorization": f"Bearer {bearer}", **REST}
-    passed(await identity.check(BALANCE, headers))
-    assert denied(await identity.check(REDEEM, headers)) == (403, "PERMISSION_DENIED")
+    assert "refusal" not in (await identity.check(BALANCE, headers)).dynamic_metadata
+    assert barred(await identity.check(REDEEM, headers)) == "PERMISSION_DENIED"
     # Another RPC's wants are the partner's only: no scope opens an operator's.
-    assert denied(await identity.check(PUT_PROGRAM, headers)) == (403, "PERMISSION_DENIED")
+    assert barred(await identity.check(PUT_PROGRAM, headers)) == "PERMISSION_DENIED"
+
+
+async def test_any_credential_of_a_partner_opens_what_needs_no_scope(identity: Running) -> None:
+    key = (await identity.api_key("catalog:read")).api_key
+    assert "refusal" not in (await identity.check(LIMITS, {"x-api-key": key, **REST})).dynamic_metadata
+    operator = await create_operator(identity.db, Hasher(PEPPER), "ops")
+    assert barred(await identity.check(LIMITS, {"x-api-key": operator, **REST})) == "PERMISSION_DENIED"
+    assert denied(await identity.check(LIMITS, REST)) == (401, "UNAUTHENTICATED")
 
 
 @pytest.mark.parametrize(
@@ -217,8 +195,11 @@ async def test_a_change_of_the_credential_holds_within_half_a_second(
     identity.clocks.monotonic_s += 0.49
     passed(await identity.check(BALANCE, headers))
     identity.clocks.monotonic_s += 0.02
-    status, _ = denied(await identity.check(BALANCE, headers))
-    assert status == (403 if "scopes" in change else 401)
+    answer = await identity.check(BALANCE, headers)
+    if "scopes" in change:
+        assert barred(answer) == "PERMISSION_DENIED"
+    else:
+        assert denied(answer) == (401, "UNAUTHENTICATED")
 
 
 async def test_a_revoked_key_and_a_key_of_another_secret_are_refused(identity: Running) -> None:
@@ -277,8 +258,7 @@ async def test_other_work_does_not_keep_the_gatekeeper_waiting(identity: Running
 
 async def test_a_native_grpc_caller_is_refused_in_grpcs_words(identity: Running) -> None:
     answer = await identity.check(BALANCE, {"content-type": "application/grpc+proto"})
-    details = sent(answer)["grpc-status-details-bin"]
-    status = Status.FromString(base64.b64decode(details + "=" * (-len(details) % 4)))
+    status = in_grpc(sent(answer)["grpc-status-details-bin"])
     info = ErrorInfo()
     assert status.details[0].Unpack(info)
     assert info.reason == "UNAUTHENTICATED"

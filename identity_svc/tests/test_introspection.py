@@ -12,8 +12,8 @@ from rewards.identity.v1 import tokens_pb2
 from sqlalchemy import select, update
 
 from identity_svc import tables
-from identity_svc.credentials import pace
 from identity_svc.credentials.pace import Pace
+from identity_svc.service import TOKENS_BURST, TOKENS_PER_S
 from identity_svc.tests.running import Running, outcomes, reason, refusal
 from identity_svc.tests.test_gatekeeper import REST
 from identity_svc.tests.test_revocation import TRIALS, add_partner, passed
@@ -126,7 +126,7 @@ async def test_revocation_follows_the_programs_clock(identity: Running) -> None:
 
 def test_a_clients_share_is_its_burst_and_then_its_rate() -> None:
     now_s = 50.0
-    shares = Pace(lambda: now_s)
+    shares = Pace(lambda: now_s, per_second=TOKENS_PER_S, burst=TOKENS_BURST)
 
     def allowed(client_id: str) -> int:
         for count in range(10_000):
@@ -136,22 +136,22 @@ def test_a_clients_share_is_its_burst_and_then_its_rate() -> None:
                 return count if refused.retry_after_s == 1 else -1
         return 10_000
 
-    assert allowed("cl_1") == pace.BURST
+    assert allowed("cl_1") == TOKENS_BURST
     assert allowed("cl_1") == 0
-    assert allowed("cl_2") == pace.BURST
+    assert allowed("cl_2") == TOKENS_BURST
     now_s += 2.0
-    assert allowed("cl_1") == 2 * pace.PER_SECOND
+    assert allowed("cl_1") == 2 * TOKENS_PER_S
     now_s += 3600
-    assert allowed("cl_1") == pace.BURST
+    assert allowed("cl_1") == TOKENS_BURST
 
 
 async def test_a_client_that_asks_too_often_waits_and_nobody_else_does(identity: Running) -> None:
     client, other = await identity.client("points:read"), await identity.client("points:read")
     wrong = body(client, client_secret="cs_wrong")
-    guesses = await asyncio.gather(*(outcomes(identity.tokens().IssueToken(wrong)) for _ in range(pace.BURST // 2)))
+    guesses = await asyncio.gather(*(outcomes(identity.tokens().IssueToken(wrong)) for _ in range(TOKENS_BURST // 2)))
     assert {str(one) for (one,) in guesses} == {"UNAUTHENTICATED"}
-    asked = await outcomes(*(identity.tokens().IssueToken(body(client)) for _ in range(pace.BURST + 50)))
-    assert sum(isinstance(one, tokens_pb2.IssueTokenResponse) for one in asked) == pace.BURST
+    asked = await outcomes(*(identity.tokens().IssueToken(body(client)) for _ in range(TOKENS_BURST + 50)))
+    assert sum(isinstance(one, tokens_pb2.IssueTokenResponse) for one in asked) == TOKENS_BURST
     assert {one for one in asked if isinstance(one, str)} == {"RATE_LIMITED"}
     refused = identity.tokens().IssueToken(body(client))
     assert await reason(refused) == "RATE_LIMITED"

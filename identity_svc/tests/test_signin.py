@@ -11,6 +11,7 @@ from rewards.identity.v1 import signin_pb2 as pb
 from sqlalchemy import select, text
 
 from identity_svc import tables
+from identity_svc.people import SIGN_INS_BURST
 from identity_svc.signin import tables as signin_tables
 from identity_svc.tests.running import PROGRAM, WRITER, Running, outcomes, reason, refusal, worker
 from identity_svc.tests.test_canaries import logged  # noqa: F401
@@ -249,3 +250,19 @@ async def test_what_nobody_needs_is_swept(member: Running) -> None:
     assert await reason(member.member("VerifyOTP", verify(new))) == "OTP_LOCKED"
     await member.member("UpdateProfile", updating("m_1", status="ACTIVE"))
     assert (await member.member("VerifyOTP", verify(new))).verified
+
+
+async def test_a_credential_has_members_sign_in_only_so_often(member: Running) -> None:
+    made_up = pb.GenerateOTPResponse(otp_id=str(uuid4()), sandbox_code="123456")
+    ended: list[object] = []
+    for _ in range(SIGN_INS_BURST // 50 + 1):
+        ended += await outcomes(*(member.member("VerifyOTP", verify(made_up)) for _ in range(50)))
+    assert (ended.count("OTP_INVALID"), ended.count("RATE_LIMITED")) == (SIGN_INS_BURST, 50)
+    for name, request in (("PasswordlessSignIn", sign_in(made_up)), ("GenerateOTP", generate())):
+        assert await reason(member.member(name, request)) == "RATE_LIMITED"
+    refused = await refusal(member.member("CheckCredentials", check()))
+    assert (refused.reason, refused.message) == (Reason.RATE_LIMITED, "The client asks this too often.")
+    other = partner("acme", "members:write", name="another")
+    assert await reason(member.member("VerifyOTP", verify(made_up), caller=other)) == "OTP_INVALID"
+    member.clocks.monotonic_s += 1
+    assert await reason(member.member("VerifyOTP", verify(made_up))) == "OTP_INVALID"

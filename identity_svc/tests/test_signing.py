@@ -11,9 +11,10 @@ from sqlalchemy import event, text
 
 from devmesh.pki import Authority
 from identity_svc.tests.running import Running, outcomes, running, worker
-from identity_svc.tests.test_gatekeeper import BALANCE, REST, denied
+from identity_svc.tests.test_gatekeeper import BALANCE, REST
 from identity_svc.tests.test_revocation import TRIALS, passed
 from identity_svc.tests.test_tokens import body
+from identity_svc.tests.verdicts import denied
 
 Client = pb.CreateClientResponse
 
@@ -67,6 +68,13 @@ async def test_a_new_key_is_published_at_once_and_signs_when_all_have_read_it(pa
     assert await passed(pair, {"authorization": f"Bearer {first}", **REST}) == 2
     await age(identity, "1 day")
     assert await published(other) == [new]
+
+
+async def test_a_token_of_the_first_key_is_good_where_there_was_none_a_moment_ago(pair: list[Running]) -> None:
+    identity, other = pair
+    assert await worker(other.service, "signing.rotate")() == 0  # reads that there is no key
+    token = await issue(identity, await identity.client("points:read"))
+    assert await passed(pair, {"authorization": f"Bearer {token}", **REST}) == 2
 
 
 async def test_keys_that_end_at_once_take_their_tokens_with_them(pair: list[Running]) -> None:

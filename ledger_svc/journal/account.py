@@ -5,9 +5,10 @@ written accumulates in `changes`; the store writes it in one go.
 """
 
 import bisect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import takewhile
 from uuid import UUID
 
 from rewards.errors.v1.errors_pb2 import Shortfall
@@ -90,7 +91,7 @@ class Account:
 
     def balance(self, at: datetime) -> int:
         """Posted less what has run out at `at`, whether that is posted yet or not (G3)."""
-        return self.posted - sum(lot.remaining for lot in self.lots if lot.expired(at))
+        return self.posted - sum(lot.remaining for lot in self._run_out(at))
 
     def available(self, at: datetime) -> int:
         """What may be taken at `at`: the balance less the holds (G6), never below 0."""
@@ -100,7 +101,7 @@ class Account:
         """Posts the expiry of every open lot that has run out. Closing the lot makes it once only."""
         if self.horizon is not None and not self.horizon[0] and self.horizon[1] <= at:
             raise LotsMissing
-        for lot in [lot for lot in self.lots if lot.remaining and lot.expired(at)]:
+        for lot in [lot for lot in self._run_out(at) if lot.remaining]:
             draft = Draft(new_id(), Kind.EXPIRE, Category.EXPIRED, at, effective_at=lot.expires_at)
             self._post(draft, -lot.remaining)
             self.changes.uses[draft.transaction_id] = [Use(lot.lot_id, lot.remaining)]
@@ -194,6 +195,14 @@ class Account:
         self.changes.held = True
         return self._post(draft, -amount)
 
+    def capture_part(self, draft: Draft, held: list[Use], amount: int) -> tuple[Entry, list[Use]]:
+        """Posts `amount` of a hold. The rest stays frozen, where it is, for another one; gives what that is."""
+        _, rest = split(held, amount)
+        self.changes.uses[draft.transaction_id] = [Use(use.lot_id, -use.amount) for use in rest]
+        self.held -= amount
+        self.changes.held = True
+        return self._post(draft, -amount), rest
+
     def release(self, hold_id: UUID, held: list[Use], total: int) -> None:
         """Ends a hold: everything goes back to its lots; what has run out meanwhile expires there."""
         self._return(hold_id, held)
@@ -212,6 +221,10 @@ class Account:
         before = self.posted
         self.sweep(draft.at)
         return entry, before - self.posted
+
+    def _run_out(self, at: datetime) -> Iterator[Lot]:
+        """The lots that have run out at `at`: in burn order they stand first (G2)."""
+        return takewhile(lambda lot: lot.expired(at), self.lots)
 
     def _return(self, transaction_id: UUID, uses: list[Use]) -> None:
         """Puts points back into their lots, which the account must know; a debt takes the first of them."""

@@ -11,8 +11,9 @@ from rewards.ledger.v1 import points_pb2
 
 from ledger_svc.earning.rules import Rule
 from ledger_svc.journal import requests
-from ledger_svc.journal.engine import Item, Mode, Result, Skipped
+from ledger_svc.journal.engine import Item, Result, Skipped
 from ledger_svc.journal.requests import Asked
+from ledger_svc.journal.values import Mode
 from svckit.errors import Reason, Refused, from_status, internal
 from svckit.idempotency import Idempotency, Outcome, State
 from svckit.programs import Program

@@ -99,17 +99,19 @@ class Wants(NamedTuple):
 
 
 class Posted(NamedTuple):
-    """What became of a posting. `expired` is what a reversal or a void gave back too late."""
+    """What became of a posting. `expired` is what a reversal or a void gave back too late, `rest` the hold of what a
+    capture left."""
 
     transaction_id: UUID
     amount: int
     balance: int
     expired: int = 0
+    rest: UUID | None = None
 
     @classmethod
-    def of(cls, account: Account, entry: Entry, amount: int, expired: int = 0) -> Self:
+    def of(cls, account: Account, entry: Entry, amount: int, expired: int = 0, rest: UUID | None = None) -> Self:
         """What became of an entry."""
-        return cls(entry.transaction_id, amount, account.posted, expired)
+        return cls(entry.transaction_id, amount, account.posted, expired, rest)
 
 
 class Posting(Protocol):
@@ -214,6 +216,11 @@ class Book:
         if found.state is not HoldState.ACTIVE:
             raise Refused(Reason.HOLD_NOT_ACTIVE, "The hold has been captured or voided, or has run out.")
         return found
+
+    def place(self, hold: Hold) -> None:
+        """Adds a hold."""
+        self.holds[hold.hold_id] = hold
+        self.new_holds.append(hold)
 
     def end(self, hold: Hold, state: HoldState, at: datetime) -> None:
         """Gives a hold its terminal state (G7)."""

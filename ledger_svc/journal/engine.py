@@ -6,8 +6,7 @@ not disturb its neighbours; the same key twice in a batch is a replay (G60).
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
-from enum import Enum
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from typing import Final, NamedTuple, TypeVar
 
@@ -18,13 +17,14 @@ from ledger_svc.journal.book import Book, Posted, Posting
 from ledger_svc.journal.coalescer import DEFAULTS, Coalescer, Limits
 from ledger_svc.journal.driver_store import connection_of, is_duplicate
 from ledger_svc.journal.load_store import AccountsMissing
-from ledger_svc.journal.values import Key, LotsMissing, MembersMerged
+from ledger_svc.journal.values import Key, LotsMissing, MembersMerged, Mode
 from svckit import idempotency
 from svckit.db import Database, Tx
 from svckit.errors import Refused
 from svckit.idempotency import Claim, Outcome, State
 
 Response = TypeVar("Response", bound=Message)
+Answer = TypeVar("Answer")
 
 # How often a batch may lose a race before it fails, and is halved.
 TWINS_MAX: Final = 3
@@ -41,26 +41,14 @@ class Item(NamedTuple):
 
 # A fresh answer, or what is kept of the key's first call.
 Result = Message | Outcome
-
-
-class Mode(Enum):
-    """What a refused item does to the others of its bulk call (G61)."""
-
-    CONTINUE = 1
-    STOP_ON_ERROR = 2
-    ATOMIC = 3
+# What became of each item of a batch.
+Results = Sequence[Result | BaseException]
+# Runs work in a transaction, perhaps more than once, as Database.transact does.
+Transact = Callable[[Callable[[Tx], Awaitable[Results]]], Awaitable[Answer]]
 
 
 class Skipped(Exception):  # noqa: N818 - an outcome: the item was not tried
     """An item before this one, or another one of an atomic batch, was refused."""
-
-
-class _AllOrNoneError(Exception):
-    """An atomic batch is rolled back; `results` say which items are to blame."""
-
-    def __init__(self, results: Sequence[Result | BaseException]) -> None:
-        super().__init__()
-        self.results = results
 
 
 class Journal:
@@ -88,7 +76,7 @@ class Journal:
         """
         lane = self._lanes.get(program_id)
         if lane is None:
-            run = partial(self.run, program_id)
+            run = partial(self.post_many, program_id)
             lane = self._lanes[program_id] = Coalescer(run, self._limits, self._slots)
         result = await lane.submit(item)
         if isinstance(result, Outcome):
@@ -99,15 +87,26 @@ class Journal:
             raise TypeError("the posting replies with another message")
         return result
 
-    async def post_many(self, program_id: str, items: Sequence[Item], mode: Mode) -> Sequence[Result | BaseException]:
-        """Posts a bulk call in a transaction of its own, with an outcome for each item; see Mode.
+    async def post_many(self, program_id: str, items: Sequence[Item], mode: Mode = Mode.CONTINUE) -> Results:
+        """Posts items of one program in one transaction, with an outcome for each; see Mode.
 
         A refusal is given, not raised. Raises UNAVAILABLE as `post` does.
         """
+        return await self.post_within(self._db.transact, program_id, items, mode)
+
+    async def post_within(
+        self, transact: Transact[Answer], program_id: str, items: Sequence[Item], mode: Mode
+    ) -> Answer:
+        """As `post_many`, in the transaction that `transact` runs, and gives what that answers.
+
+        It is run again where the batch needs more than was loaded, or lost a race.
+        """
+        self._under_way += 1
         try:
-            return await self.run(program_id, items, mode)
-        except _AllOrNoneError as none:
-            return none.results
+            return await self._post_within(transact, program_id, items, mode)
+        finally:
+            self._under_way -= 1
+            self._ended_s = time.monotonic()
 
     async def post_in(self, tx: Tx, program_id: str, posting: Posting) -> Posted:
         """Posts in the caller's transaction, which holds no account's lock yet. Raises the posting's refusal."""
@@ -125,22 +124,13 @@ class Journal:
         await save_store.save(connection, book)
         return posted
 
-    async def run(
-        self, program_id: str, items: Sequence[Item], mode: Mode = Mode.CONTINUE
-    ) -> Sequence[Result | BaseException]:
-        """Posts items of one program in one transaction, each with its own outcome. Raises if all of them fail."""
-        self._under_way += 1
-        try:
-            return await self._run(program_id, items, mode)
-        finally:
-            self._under_way -= 1
-            self._ended_s = time.monotonic()
-
-    async def _run(self, program_id: str, items: Sequence[Item], mode: Mode) -> Sequence[Result | BaseException]:
+    async def _post_within(
+        self, transact: Transact[Answer], program_id: str, items: Sequence[Item], mode: Mode
+    ) -> Answer:
         lots_max, twins, aliases = load_store.LOTS_MAX, TWINS_MAX, dict[str, str]()
         while True:
             try:
-                return await self._db.transact(partial(_post, program_id, aliases, items, lots_max, mode))
+                return await transact(partial(_post, program_id, aliases, items, lots_max, mode))
             except LotsMissing:
                 lots_max = load_store.ALL_LOTS
             except MembersMerged as merged:
@@ -156,7 +146,7 @@ class Journal:
 
 async def _post(
     program_id: str, aliases: dict[str, str], items: Sequence[Item], lots_max: int, mode: Mode, tx: Tx
-) -> Sequence[Result | BaseException]:
+) -> Results:
     connection = await connection_of(tx)
     wants = [item.posting.wants() for item in items]
     keys = {(item.claim.operation, item.claim.key) for item in items if item.claim is not None}
@@ -167,8 +157,8 @@ async def _post(
         stopped = mode is Mode.STOP_ON_ERROR and bool(results) and _failed(results[-1], items[len(results) - 1])
         results.append(Skipped() if stopped else _decide(book, item))
     if mode is Mode.ATOMIC and any(map(_failed, results, items)):
-        failed = [result if _failed(result, item) else Skipped() for result, item in zip(results, items, strict=True)]
-        raise _AllOrNoneError(failed)
+        # The book is forgotten: nothing of it was written.
+        return [result if _failed(result, item) else Skipped() for result, item in zip(results, items, strict=True)]
     await save_store.save(connection, book)
     return results
 

@@ -1,6 +1,6 @@
 """Postings of holds: value set aside, then captured, voided, or timed out. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -33,19 +33,19 @@ class PlaceHold:
         placed_at = account.moment(self.at)
         active = HoldState.ACTIVE
         hold = Hold(new_id(), account.key, self.amount, active, placed_at, self.expires_at, self.partner, uses)
-        book.holds[hold.hold_id] = hold
-        book.new_holds.append(hold)
+        book.place(hold)
         return Posted(hold.hold_id, self.amount, account.posted)
 
 
 @dataclass(frozen=True, slots=True)
 class Capture:
-    """Posts a hold, or a part of it; the rest goes back. The transaction has the hold's id."""
+    """Posts a hold, or a part of it; the rest goes back, or is held on. The transaction has the hold's id."""
 
     hold_id: UUID
     at: datetime
     amount: int | None = None
     partner: bool = False
+    keep_rest: bool = False
 
     def wants(self) -> Wants:
         """The hold; its account comes with it."""
@@ -62,13 +62,21 @@ class Capture:
             raise Refused(Reason.REVERSAL_EXCEEDS, "The hold is smaller than that.", detail=detail)
         account = book.account(hold.key, self.at)
         kind, category = (Kind.CAPTURE, Category.REDEEM) if account.has_lots else (Kind.SETTLE, Category.SPEND)
-        entry = account.capture(Draft(hold.hold_id, kind, category, self.at), hold.uses, amount, hold.amount)
+        draft, rest = Draft(hold.hold_id, kind, category, self.at), None
+        if self.keep_rest and amount < hold.amount:
+            entry, uses = account.capture_part(draft, hold.uses, amount)
+            placed_at, left = account.moment(self.at), hold.amount - amount
+            rest = replace(hold, hold_id=new_id(), amount=left, placed_at=placed_at, uses=uses)
+            book.place(rest)
+        else:
+            entry = account.capture(draft, hold.uses, amount, hold.amount)
         book.end(hold, HoldState.CAPTURED, self.at)
         if account.has_lots:
             book.tell("points.redeemed", account, entry, amount)
             # What was not captured may have run out meanwhile.
             account.sweep(self.at)
-        return Posted.of(book.forward(account, self.at), entry, amount)
+        counting = book.forward(account, self.at)
+        return Posted.of(counting, entry, amount, rest=None if rest is None else rest.hold_id)
 
 
 @dataclass(frozen=True, slots=True)

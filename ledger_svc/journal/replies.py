@@ -36,7 +36,10 @@ def held(posted: Posted) -> journal_pb2.PlaceHoldResponse:
 
 def captured(posted: Posted) -> journal_pb2.CaptureHoldResponse:
     """A capture's answer."""
-    return journal_pb2.CaptureHoldResponse(transaction_id=str(posted.transaction_id), balance=posted.balance)
+    rest = "" if posted.rest is None else str(posted.rest)
+    return journal_pb2.CaptureHoldResponse(
+        transaction_id=str(posted.transaction_id), balance=posted.balance, rest_hold_id=rest
+    )
 
 
 def voided(posted: Posted) -> journal_pb2.VoidHoldResponse:

@@ -12,7 +12,7 @@ from google.protobuf.empty_pb2 import Empty
 
 from ledger_svc.journal import store
 from ledger_svc.journal.book import Posted
-from ledger_svc.journal.engine import Item, Journal, Mode
+from ledger_svc.journal.engine import Item, Journal
 from ledger_svc.journal.holdings import Void
 from ledger_svc.journal.postings import Expire
 from ledger_svc.journal.values import Key
@@ -48,7 +48,7 @@ class Sweeper:
         while due := await self._due_accounts(program_id, now, member_id):
             swept: list[Posted] = []
             items = [Item(Expire(key, now), None, _noted(swept)) for key in due]
-            await self._journal.post_many(program_id, items, Mode.CONTINUE)
+            await self._journal.post_many(program_id, items)
             points += sum(posted.amount for posted in swept)
             accounts += len(due)
         return points, accounts
@@ -59,7 +59,7 @@ class Sweeper:
             due = await store.due_holds(tx, program_id, now, BATCH)
         if due:
             items = [Item(Void(hold_id, now, timeout=True), None, lambda _: Empty()) for hold_id in due]
-            await self._journal.post_many(program_id, items, Mode.CONTINUE)
+            await self._journal.post_many(program_id, items)
         return len(due)
 
     async def _due_accounts(self, program_id: str, now: datetime, member_id: str | None) -> list[Key]:

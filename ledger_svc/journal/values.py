@@ -58,6 +58,14 @@ class Owner(IntEnum):
     FUNDING = 2
 
 
+class Mode(IntEnum):
+    """What a refused item does to the others of its bulk call (G61); the numbers are PostBatchRequest.Mode's."""
+
+    CONTINUE = 1
+    STOP_ON_ERROR = 2
+    ATOMIC = 3
+
+
 class Key(NamedTuple):
     """What names an account: the member's id or the funding's currency, and the asset."""
 

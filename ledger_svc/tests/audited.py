@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from rewards.ledger.v1 import adjustments_pb2, funding_pb2, journal_pb2, movements_pb2, points_pb2
+from rewards.ledger.v1 import adjustments_pb2, batches_pb2, funding_pb2, journal_pb2, movements_pb2, points_pb2
 
 from ledger_svc.tests.conftest import PROGRAM, SCOPES, Ledger
 from svckit.clock import new_id
@@ -22,7 +22,7 @@ async def hold(made: Ledger, rpc: str, **fields: Any) -> Any:
 
 async def history(made: Ledger) -> None:
     """Something of every kind: lots that run out, reversals, a debt, a transfer, adjustments, holds in every state,
-    funding, an event without points."""
+    funding, an event without points, a batch."""
     policy: dict[str, Any] = {"transfer_max_points": 100, "adjust_alone_max_points": 10}
     await made.program(**policy)
     for member_id in ("m_1", "m_2"):
@@ -33,6 +33,12 @@ async def history(made: Ledger) -> None:
         for points in (150, 50):
             await call(made, "ReversalPoints", transaction_id=taken.transaction_id, points=points)
     await call(made, "InsertTransactionData", member_id="m_1", type="login")
+    events = [
+        batches_pb2.BatchTransaction(member_id=member_id, type="login", idempotency_key=key)
+        for key, member_id in (("item-1", "m_1"), ("item-2", "nobody"))
+    ]
+    batch = batches_pb2.InsertTransactionBatchRequest(transactions=events)
+    await made.bulk.InsertTransactionBatch(batch, metadata=headers(partner(PROGRAM, *SCOPES), "batch"))
     account = journal_pb2.AccountRef(member_id="m_1")
     holds = [await hold(made, "PlaceHold", account=account, amount=amount) for amount in (350, 60, 70)]
     await hold(made, "CaptureHold", hold_id=holds[0].hold_id, amount=250)

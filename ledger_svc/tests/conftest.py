@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 from rewards.ledger.v1 import (
     adjustments_pb2_grpc,
+    batches_pb2_grpc,
     directory_pb2,
     directory_pb2_grpc,
     earning_pb2,
@@ -43,6 +44,7 @@ class Ledger:
     points: Any
     movements: Any
     batches: Any
+    bulk: Any
     adjustments: Any
     outcomes: Any
     funding: Any
@@ -124,6 +126,7 @@ async def running(url: str, authority: Any) -> AsyncIterator[Ledger]:
             points=points_pb2_grpc.PointsServiceStub(gateway),
             movements=movements_pb2_grpc.MovementsServiceStub(gateway),
             batches=journal_pb2_grpc.JournalServiceStub(gateway),
+            bulk=batches_pb2_grpc.TransactionBatchesServiceStub(gateway),
             adjustments=adjustments_pb2_grpc.AdjustmentsServiceStub(gateway),
             outcomes=outcomes_pb2_grpc.OutcomesServiceStub(gateway),
             funding=funding_pb2_grpc.FundingServiceStub(gateway),

@@ -20,6 +20,8 @@ from rewards.identity.v1.programs_pb2_grpc import ProgramDirectoryServiceStub
 from rewards.ledger.v1 import (
     adjustments_pb2,
     adjustments_pb2_grpc,
+    batches_pb2,
+    batches_pb2_grpc,
     directory_pb2,
     earning_pb2,
     earning_pb2_grpc,
@@ -72,6 +74,7 @@ class Caller:
             (funding_pb2, "FundingService", funding_pb2_grpc.FundingServiceStub(channel)),
             (points_pb2, "PointsService", points_pb2_grpc.PointsServiceStub(channel)),
             (movements_pb2, "MovementsService", movements_pb2_grpc.MovementsServiceStub(channel)),
+            (batches_pb2, "TransactionBatchesService", batches_pb2_grpc.TransactionBatchesServiceStub(channel)),
             (journal_pb2, "JournalService", journal_pb2_grpc.JournalServiceStub(channel)),
         ):
             for method in package.DESCRIPTOR.services_by_name[service].methods:

@@ -12,6 +12,8 @@ from ledger_svc.tests.oracle import FUNDING, Owner
 
 CATEGORIES = {"BONUS": 1, "SPEND": 2, "REDEEM": 3, "PARTNER": 4, "PURCHASED": 5, "EXPIRED": 6, "ADJUST": 7}
 
+CAPTURERS = ("partner", "saga", "order")
+
 
 def stamp(at: datetime) -> Timestamp:
     made = Timestamp()
@@ -92,12 +94,14 @@ def hold(program_id: str, owner: Owner, amount: int, until: datetime | None, *, 
     return Call("PlaceHold", request, lambda o, name: does.hold(o, name, owner, amount, until, partner=False))
 
 
-def capture(program_id: str, held: str, amount: int | None, *, saga: bool) -> Call:
-    if saga:
-        request = journal_pb2.CaptureHoldRequest(program_id=program_id, hold_id=held, amount=amount)
-        return Call("CaptureHold", request, lambda o, _: does.capture(o, held, amount, partner=False))
-    mine = movements_pb2.CapturePointsHoldRequest(hold_id=held, points=amount)
-    return Call("CapturePointsHold", mine, lambda o, _: does.capture(o, held, amount, partner=True))
+def capture(program_id: str, held: str, amount: int | None, by: str) -> Call:
+    """By one of CAPTURERS; an order holds on to what it does not capture."""
+    if by == "partner":
+        mine = movements_pb2.CapturePointsHoldRequest(hold_id=held, points=amount)
+        return Call("CapturePointsHold", mine, lambda o, _: does.capture(o, "", held, amount, partner=True))
+    on = by == "order"
+    request = journal_pb2.CaptureHoldRequest(program_id=program_id, hold_id=held, amount=amount, keep_rest=on)
+    return Call("CaptureHold", request, lambda o, rest: does.capture(o, rest, held, amount, partner=False, keeps=on))
 
 
 def void(program_id: str, held: str, *, saga: bool) -> Call:

@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 from rewards.identity.v1 import programs_pb2_grpc
 from rewards.ledger.v1 import (
     adjustments_pb2_grpc,
+    batches_pb2_grpc,
     directory_pb2_grpc,
     earning_pb2_grpc,
     funding_pb2_grpc,
@@ -42,7 +43,7 @@ from svckit.testing import calling, headers, partner, serving
 Result = TypeVar("Result")
 SCOPES = ("points:read", "points:write", "events:write", "funding:read", "funding:write")
 OPERATOR = headers(Principal(Kind.OPERATOR, "op"))
-NAMES = ("transaction_id", "reversal_id", "hold_id", "adjustment_id")
+NAMES = ("rest_hold_id", "transaction_id", "reversal_id", "hold_id", "adjustment_id")
 
 
 class Seen(NamedTuple):
@@ -200,6 +201,7 @@ async def _rpcs(stack: AsyncExitStack, address: str, issue: Callable[[str], Path
     saga = journal_pb2_grpc.JournalServiceStub(fulfillment)
     stubs = (
         points_pb2_grpc.PointsServiceStub(gateway),
+        batches_pb2_grpc.TransactionBatchesServiceStub(gateway),
         adjustments_pb2_grpc.AdjustmentsServiceStub(gateway),
         outcomes_pb2_grpc.OutcomesServiceStub(gateway),
         movements_pb2_grpc.MovementsServiceStub(gateway),

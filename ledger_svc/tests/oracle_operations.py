@@ -169,9 +169,7 @@ def transfer(oracle: Oracle, name: str, source: Owner, target: Owner, points: in
     return {"transaction_id": name, "balance": giver.balance(oracle.now)}
 
 
-def hold(
-    oracle: Oracle, name: str, owner: Owner, amount: int, until: datetime | None, *, partner: bool
-) -> Fields:  # fmt: skip
+def hold(oracle: Oracle, name: str, owner: Owner, amount: int, until: datetime | None, *, partner: bool) -> Fields:
     """Sets value aside: what is held is frozen where it was (G5, G6)."""
     if owner[0] != FUNDING:
         known(oracle, owner[1], until if partner else None)
@@ -194,18 +192,24 @@ def active(oracle: Oracle, name: str, *, partner: bool) -> Hold:
     return found
 
 
-def capture(oracle: Oracle, held: str, asked: int | None, *, partner: bool) -> Fields:
-    """Posts a hold or a part of it; the rest goes back."""
+def capture(oracle: Oracle, on: str, held: str, asked: int | None, *, partner: bool, keeps: bool = False) -> Fields:
+    """Posts a hold or a part of it; the rest goes back, or is kept under the name `on`."""
     found = active(oracle, held, partner=partner)
     amount = found.amount if asked is None else asked
     if amount > found.amount:
         raise No("REVERSAL_EXCEEDS")
     taken, rest = cut(found.drawn, amount)
-    end(oracle, found, rest)
+    end(oracle, found, [] if keeps else rest)
+    if left := (found.amount - amount) * keeps:
+        assert on, "the ledger did not keep what it should have kept"
+        oracle.noted["held on"] += 1
+        oracle.books.holds[on] = Hold(found.owner, left, found.until, rest, found.partner)
+        oracle.account(found.owner).held += left
     points = found.owner[0] != FUNDING
     kind, category = ("CAPTURE", "REDEEM") if points else ("SETTLE", "SPEND")
     oracle.post(held, Posted(kind, category, found.owner, -amount, taken))
-    return {"transaction_id": held, "balance": oracle.account(found.owner).balance(oracle.now)}
+    balance = oracle.account(found.owner).balance(oracle.now)
+    return {"transaction_id": held, "balance": balance, "rest_hold_id": on if left else ""}
 
 
 def void(oracle: Oracle, held: str, *, partner: bool) -> Fields:

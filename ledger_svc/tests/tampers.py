@@ -29,6 +29,7 @@ MEANINGS = {
     ":active": "(SELECT hold_id FROM holds WHERE state = 1)",
     ":lot": "(SELECT lot_id FROM lots WHERE remaining > 0 AND expires_at IS NULL ORDER BY 1 LIMIT 1)",
     ":m_1s": "(SELECT lot_id FROM lots JOIN accounts USING (account_id) WHERE owner = 'm_1' LIMIT 1)",
+    ":batch": "(SELECT batch_id FROM transaction_batches)",
     ":untouched": "UPDATE programs SET version = version",
 }
 T, A, H, L = "transaction_id", "account_id", "hold_id", "lot_id"
@@ -92,6 +93,10 @@ TAMPERS = (
         "FROM idempotency_keys WHERE key = 'deposit'",
         "encode(substring(body FROM 3 FOR 36), 'escape')",
     ),
+    Tamper("a key that is done", "DELETE FROM transaction_batches", "batch_id"),
+    Tamper("a batch has a key", "DELETE FROM idempotency_keys WHERE key = 'item-1'", "key"),
+    Tamper("a batch has a key", "DELETE FROM idempotency_keys WHERE key = 'batch'", ":batch"),
+    Tamper("a batch has a key", "UPDATE transaction_batches SET statuses = '{1,1}'", "batch_id"),
     Tamper("history is append-only", ":untouched", "'UPDATE on entries'", "GRANT UPDATE ON entries TO ledger_runtime"),
     Tamper(
         "history is append-only", ":untouched", "'UPDATE on rules'", "GRANT UPDATE (version) ON rules TO ledger_runtime"

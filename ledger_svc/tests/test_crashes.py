@@ -13,7 +13,7 @@ from typing import Any, Final, LiteralString, NamedTuple
 
 import psycopg
 import pytest
-from rewards.ledger.v1 import journal_pb2, points_pb2
+from rewards.ledger.v1 import batches_pb2, journal_pb2, points_pb2
 
 from ledger_svc.tests.instances import (
     Caller,
@@ -39,7 +39,7 @@ WRITES_HELD: Final = "LOCK TABLE entries IN SHARE MODE"
 WRITING: LiteralString = """
 SELECT pid FROM pg_stat_activity
 WHERE usename = 'ledger_runtime' AND datname = current_database() AND backend_xid IS NOT NULL"""
-BALANCES: Final = "SELECT owner, posted FROM accounts"
+BALANCES: Final = "SELECT owner, posted FROM accounts ORDER BY owner"
 ENTRIES: Final = "SELECT count(*) FROM entries"
 
 
@@ -210,6 +210,26 @@ async def test_what_was_acknowledged_survives_every_kill_and_is_there_once(crash
     for key, one in load.answers.items():
         assert _without_mark(await load.caller.outcome(one.rpc, key, **one.fields)) == _without_mark(one.answer)
     assert await ask(crashes.url, BALANCES) == before
+    assert "the ledger is sound" in await crashes.service.verify()
+
+
+async def test_a_batch_is_posted_once_whose_service_died_over_it(crashes: Crashes) -> None:
+    sent = [
+        batches_pb2.BatchTransaction(idempotency_key=f"k-{place}", member_id=MEMBERS[place % 8], type="buy", amount=1)
+        for place in range(1_000)
+    ]
+    caller = crashes.load.caller
+    async with asyncio.TaskGroup() as group:
+        async with holding(crashes.url, WRITES_HELD):
+            call = group.create_task(caller.definite("InsertTransactionBatch", "batch", transactions=sent))
+            await waiting(crashes.url, 1)
+            await crashes.service.kill()
+        await crashes.service.start()
+    assert await caller.call("InsertTransactionBatch", "batch", transactions=sent) == call.result()
+    told = await caller.call("GetBatchStatus", batch_id=call.result().batch_id)
+    assert (told.succeeded, told.total) == (1_000, 1_000)
+    assert await ask(crashes.url, ENTRIES) == [(1_000,)]
+    assert await ask(crashes.url, BALANCES) == [(member_id, 125) for member_id in MEMBERS]
     assert "the ledger is sound" in await crashes.service.verify()
 
 

@@ -146,6 +146,25 @@ async def test_holds_count_and_end_once(ledger: Ledger) -> None:  # G6, G7
     assert (state.balance, state.available, state.held) == ((200, 200, 0) if captured else (500, 500, 0))
 
 
+async def test_what_a_capture_leaves_is_held_on(ledger: Ledger) -> None:  # G7, G75
+    await ledger.credit("m_1", 500)
+    place = journal_pb2.PlaceHoldRequest(
+        program_id=PROGRAM, account=journal_pb2.AccountRef(member_id="m_1"), amount=400
+    )
+    first = (await ledger.journal.PlaceHold(place, metadata=(("idempotency-key", "h"),))).hold_id
+    part = journal_pb2.CaptureHoldRequest(program_id=PROGRAM, hold_id=first, amount=150, keep_rest=True)
+    captures = [ledger.journal.CaptureHold(part, metadata=(("idempotency-key", "c"),)) for _ in range(5)]
+    (rest,) = {answer.rest_hold_id for answer in await asyncio.gather(*captures)}
+    state = await ledger.balance("m_1")
+    assert (state.balance, state.available, state.held) == (350, 100, 250)
+    part.hold_id = rest
+    part.amount = 250
+    last = await ledger.journal.CaptureHold(part, metadata=(("idempotency-key", "d"),))
+    assert (last.transaction_id, last.rest_hold_id) == (rest, "")
+    state = await ledger.balance("m_1")
+    assert (state.balance, state.available, state.held) == (100, 100, 0)
+
+
 async def test_members_that_are_unknown_foreign_or_not_active(ledger: Ledger) -> None:
     await ledger.member("m_2", active=False)
     request = points_pb2.RedeemPointsRequest(member_id="m_2", points=1)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import pytest
-from rewards.ledger.v1 import journal_pb2, points_pb2
+from rewards.ledger.v1 import batches_pb2, journal_pb2, points_pb2
 
 from ledger_svc.tests.instances import (
     KEYS_HELD,
@@ -119,6 +119,25 @@ async def test_a_bulk_call_without_an_answer_is_sent_again_as_a_whole(fragile: F
         result.replayed = True
     assert again == first
     assert await fragile.balance() == 600
+
+
+@pytest.mark.parametrize("loss", Loss)
+async def test_a_batch_without_an_answer_is_found_again_under_its_key(fragile: Fragile, loss: Loss) -> None:
+    sent = [
+        batches_pb2.BatchTransaction(idempotency_key=f"k-{number}", member_id=member_id, type="buy", amount=10)
+        for number, member_id in enumerate(("m_1", "nobody", "m_1"))
+    ]
+    fragile.database.lose(loss)
+    assert await fragile.caller.outcome("InsertTransactionBatch", "batch", transactions=sent) == "UNAVAILABLE"
+    assert await fragile.balance() == (1_020 if loss is Loss.ANSWER else 1_000)
+    answer = await fragile.caller.call("InsertTransactionBatch", "batch", transactions=sent)
+    assert await fragile.caller.call("InsertTransactionBatch", "batch", transactions=sent) == answer
+    told = await fragile.caller.call("GetBatchStatus", batch_id=answer.batch_id)
+    assert [result.refusal.reason for result in told.results] == ["", "MEMBER_NOT_FOUND", ""]
+    # No item met its own key: what is told is the first and only time.
+    assert not any(result.replayed for result in told.results)
+    assert await ask(fragile.url, "SELECT batch_id::text FROM transaction_batches") == [(answer.batch_id,)]
+    assert await fragile.balance() == 1_020
 
 
 async def test_a_connection_that_breaks_before_the_commit_is_nobodys_trouble(fragile: Fragile) -> None:

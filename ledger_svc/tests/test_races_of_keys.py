@@ -5,13 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final, NamedTuple
 
 import pytest
-from rewards.ledger.v1 import journal_pb2, points_pb2
+from rewards.ledger.v1 import batches_pb2, journal_pb2, points_pb2
 
 from ledger_svc.tests.instances import KEYS_HELD, Twins, ask, holding, waiting
 from ledger_svc.verify.report import faults, findings
 
 MADE: Final = """
-SELECT (SELECT count(*) FROM entries), (SELECT count(*) FROM holds), (SELECT count(*) FROM adjustments)"""
+SELECT (SELECT count(*) FROM entries), (SELECT count(*) FROM holds), (SELECT count(*) FROM adjustments),
+    (SELECT count(*) FROM transaction_batches)"""
 
 
 @pytest.fixture(autouse=True)
@@ -30,6 +31,7 @@ class Asked(NamedTuple):
     entries: int = 0
     holds: int = 0
     adjustments: int = 0
+    batches: int = 0
     refusal: str = ""
 
 
@@ -114,9 +116,14 @@ async def rejection(twins: Twins) -> Asked:
     return Asked("RejectAdjustment", {"adjustment_id": await pending(twins)})
 
 
+async def batch(twins: Twins) -> Asked:
+    sent = [batches_pb2.BatchTransaction(idempotency_key=key, member_id="m_1", type="buy", amount=7) for key in "ab"]
+    return Asked("InsertTransactionBatch", {"transactions": sent}, 2, batches=1)
+
+
 CALLS: Final = (
     credit, redeem, too_much, mispriced, event, reversal, claw_back, transfer, hold, capture, void,
-    deposit, adjustment, request_of, approval, rejection,
+    deposit, adjustment, request_of, approval, rejection, batch,
 )  # fmt: skip
 
 
@@ -137,7 +144,7 @@ async def test_one_request_has_one_effect_and_one_answer(
     assert (answers[0] if isinstance(answers[0], str) else "") == asked.refusal
     [after] = await ask(twins.url, MADE)
     made = [now - then for now, then in zip(after, before, strict=True)]
-    assert made == [asked.entries, asked.holds, asked.adjustments]
+    assert made == [asked.entries, asked.holds, asked.adjustments, asked.batches]
 
 
 async def test_of_two_requests_under_one_key_one_wins_and_the_other_does_nothing(twins: Twins) -> None:

@@ -38,7 +38,7 @@ async def url(fresh_url: Any) -> str:
 
 async def posted(journal: Journal) -> None:
     credit = Credit(MEMBER, system_clock(), 5, Category.BONUS)
-    await journal.run("p", [Item(credit, None, lambda _: webhooks_pb2.PublishEventsResponse())])
+    await journal.post_many("p", [Item(credit, None, lambda _: webhooks_pb2.PublishEventsResponse())])
 
 
 async def test_events_stand_back_while_postings_are_under_way_but_not_for_long(url: str) -> None:

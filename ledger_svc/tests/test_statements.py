@@ -55,7 +55,7 @@ class Reads:
             seen.append(posted)
             return Empty()
 
-        (result,) = await self.journal.run(PROGRAM, [Item(posting, None, reply)])
+        (result,) = await self.journal.post_many(PROGRAM, [Item(posting, None, reply)])
         if isinstance(result, BaseException):
             raise result
         return seen[0]

@@ -73,7 +73,7 @@ class Told:
             seen.append(posted)
             return Empty()
 
-        (result,) = await self.journal.run(self.key.program_id, [Item(posting, None, reply)])
+        (result,) = await self.journal.post_many(self.key.program_id, [Item(posting, None, reply)])
         if isinstance(result, Refused):
             return result
         assert result == Empty()

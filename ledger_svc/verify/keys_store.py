@@ -27,6 +27,7 @@ WHERE NOT (n.operation = 'ReverseTransaction' AND n.transaction_id IS NULL) AND 
     SELECT FROM (
         SELECT program_id, transaction_id, false AS hold FROM entries
         UNION ALL SELECT program_id, transaction_id, false FROM events
+        UNION ALL SELECT program_id, batch_id, false FROM transaction_batches
         UNION ALL SELECT program_id, hold_id, true FROM holds) done
     WHERE done.program_id = n.program_id AND done.transaction_id = n.transaction_id AND done.hold = n.hold)""",
         TRANSACTION + "a key of {operation} at {created_at} names it, and it does not exist",
@@ -41,6 +42,21 @@ SELECT program_id, transaction_id, count(*) AS keys FROM named WHERE transaction
 GROUP BY program_id, transaction_id, hold HAVING count(*) > 1""",
         TRANSACTION + "{keys} keys say that they made it",
     ),
+    Check(
+        "D1",
+        "a batch has a key, and so has each of its items that succeeded",
+        "transaction_batches",
+        _NAMED
+        + """
+SELECT b.program_id, b.batch_id, i.key FROM transaction_batches b
+CROSS JOIN unnest(b.keys, b.statuses) AS i (key, status)
+LEFT JOIN named n ON n.program_id = b.program_id AND n.operation = 'InsertTransactionBatch'
+    AND n.transaction_id = b.batch_id
+LEFT JOIN idempotency_keys k ON k.program_id = b.program_id AND k.operation = 'InsertTransactionData' AND k.key = i.key
+    AND k.state = %(done)s
+WHERE n.transaction_id IS NULL OR (i.status = %(succeeded)s AND k.key IS NULL)""",
+        "program {program_id}, batch {batch_id}: it has no key, or its item {key} has none",
+    ),
 )
 
 SERVER: Final = (
@@ -50,7 +66,7 @@ SERVER: Final = (
         "pg_roles WHERE rolname = current_user",
         """
 SELECT current_user AS role, string_agg(privilege, ', ') AS privileges, name
-FROM unnest(ARRAY['entries', 'lot_uses', 'events', 'rules']) AS name
+FROM unnest(ARRAY['entries', 'lot_uses', 'events', 'rules', 'transaction_batches']) AS name
 CROSS JOIN unnest(ARRAY['UPDATE', 'DELETE', 'TRUNCATE']) AS privilege
 WHERE has_table_privilege(current_user, name, privilege)
     OR (privilege = 'UPDATE' AND has_any_column_privilege(current_user, name, privilege)) GROUP BY name""",

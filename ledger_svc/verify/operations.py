@@ -1,4 +1,4 @@
-"""Which operations answer with a transaction or a hold, read off the protos. Pure."""
+"""Which operations answer with a transaction, a hold or a batch, read off the protos. Pure."""
 
 import pkgutil
 from importlib import import_module
@@ -6,7 +6,7 @@ from typing import Final
 
 from rewards.ledger import v1
 
-_NAMES: Final = {"transaction_id", "reversal_id", "hold_id"}
+_NAMES: Final = {"transaction_id", "reversal_id", "hold_id", "batch_id"}
 
 
 def naming() -> dict[str, str]:

@@ -10,6 +10,7 @@ from psycopg import AsyncConnection, IsolationLevel, sql
 from psycopg.rows import dict_row
 
 from ledger_svc.adjustments.rules import Status
+from ledger_svc.bulk.rules import ItemStatus
 from ledger_svc.journal.book import HoldState
 from ledger_svc.journal.values import Category, Kind, Owner
 from ledger_svc.verify.check import Check
@@ -83,7 +84,7 @@ def _words() -> dict[str, object]:
     """What the queries call by name."""
     operations = naming()
     return {
-        **{word.name.lower(): int(word) for words in (Kind, Owner, HoldState, Status) for word in words},
+        **{word.name.lower(): int(word) for words in (Kind, Owner, HoldState, Status, ItemStatus) for word in words},
         "done": int(State.DONE),
         "merging": int(Category.ADJUST),
         "naming": list(operations),

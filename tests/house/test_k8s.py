@@ -22,6 +22,7 @@ K8S = ROOT / "k8s"
 SITE = K8S / "overlays" / "production"
 SERVICES = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc")
 SERVERS = (*SERVICES, "ratelimit")
+FOLDERS = {"ratelimit": "gateway/ratelimit", "gateway": "gateway/envoy"}
 MESH = (*SERVERS, "gateway")
 STAND_IN = ROOT / "fulfillment_svc" / "providers" / "sandbox"
 # Of a migration only; the owner's address has no place in a pod that serves.
@@ -121,9 +122,8 @@ def sources(*folders: str) -> Iterator[ast.AST]:
 
 def read_by(name: str) -> dict[str, set[str]]:
     """The names that a part of the mesh gives to `required` and to `secret`."""
-    own = {"ratelimit": "gateway/ratelimit", "gateway": "gateway/envoy"}.get(name, name)
     found: dict[str, set[str]] = {"required": set(), "secret": set()}
-    for node in sources(own, *(() if name == "gateway" else ("svckit",))):
+    for node in sources(FOLDERS.get(name, name), *(() if name == "gateway" else ("svckit",))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in found:
             found[node.func.id] |= {str(arg.value) for arg in node.args if isinstance(arg, ast.Constant)}
     return found
@@ -146,10 +146,10 @@ def peers(name: str) -> dict[str, str]:
 
 
 def called(name: str) -> set[str]:
-    """Whom a part of the mesh calls: a service names its peers in its code, the gateway sends to everybody."""
+    """Whom a part of the mesh calls: a server names its peers in its code, the gateway sends to everybody."""
     if name == "gateway":
         return set(SERVERS)
-    return literals(name) & set(SERVICES) - {name} if name in SERVICES else set()
+    return literals(FOLDERS.get(name, name)) & set(SERVICES) - {name}
 
 
 def selected(rules: list[Doc], side: str) -> set[str]:

@@ -13,7 +13,11 @@ from google.rpc import code_pb2
 from rewards.errors.v1 import errors_pb2
 from rewards.options.v1.options_pb2 import Idempotency
 
+from gateway.openapi.comments import Comments
+from gateway.openapi.refusals import reasons
+from gateway.surface import load
 from svckit.call import Method, methods
+from svckit.errors import spec
 
 ROOT = Path(__file__).parents[2]
 GEN = ROOT / "protos" / "gen"
@@ -36,7 +40,7 @@ def rpcs() -> list[Method]:
 def test_every_rpc_declares_its_access(rpc: Method) -> None:
     access = rpc.access
     assert access is not None
-    assert access.public or access.claim or access.scope or access.operator or access.services
+    assert any((access.public, access.claim, access.partner, access.scope, access.operator, access.services))
 
 
 @pytest.mark.parametrize("rpc", rpcs(), ids=lambda rpc: rpc.path)
@@ -52,20 +56,19 @@ def test_a_partners_write_needs_a_key(rpc: Method) -> None:
 
 @pytest.mark.parametrize("value", errors_pb2.Reason.DESCRIPTOR.values[1:], ids=lambda value: value.name)
 def test_every_reason_is_complete(value: EnumValueDescriptor) -> None:
-    spec = value.GetOptions().Extensions[errors_pb2.spec]
-    assert 400 <= spec.http_status <= 504
-    assert spec.code
-    assert spec.retry
-    assert spec.binds == (value.number in BINDING)
+    found = value.GetOptions().Extensions[errors_pb2.spec]
+    assert 400 <= found.http_status <= 504
+    assert found.code
+    assert found.retry
+    assert found.binds == (value.number in BINDING)
 
 
 def test_the_page_of_errors_says_what_the_proto_says() -> None:
     rows = ["| ErrorCode | reason | HTTP | gRPC | retry | remembered |", "|---|---|---|---|---|---|"]
-    for value in errors_pb2.Reason.DESCRIPTOR.values[1:]:
-        spec = value.GetOptions().Extensions[errors_pb2.spec]
-        code = code_pb2.Code.Name(spec.code)
-        retry = errors_pb2.Spec.Retry.Name(spec.retry).lower().replace("_", " ")
-        row = (str(value.number), value.name, str(spec.http_status), code, retry, "yes" if spec.binds else "no")
+    for reason in reasons(Comments(load(DESCRIPTORS))).values():
+        code = code_pb2.Code.Name(spec(errors_pb2.Reason.Value(reason.name)).code)
+        retry = reason.retry.removesuffix(".")
+        row = (str(reason.code), reason.name, str(reason.status), code, retry, "yes" if reason.binds else "no")
         rows.append(f"| {' | '.join(row)} |")
     assert "\n".join(rows) in (ROOT / "docs" / "errors.md").read_text()
 

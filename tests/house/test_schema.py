@@ -11,12 +11,12 @@ from devmesh.postgres import PostgresServer
 
 SERVICES = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc")
 ROOMS = {
-    "identity_svc": ("members.tables", "signin.tables"),
+    "identity_svc": ("limits.tables", "members.tables", "signin.tables"),
     "fulfillment_svc": ("redemptions.tables", "webhooks.tables"),
 }
 APPEND_ONLY = {
     "identity_svc": ("audit", "erasures"),
-    "ledger_svc": ("entries", "lot_uses", "events", "rules"),
+    "ledger_svc": ("entries", "lot_uses", "events", "rules", "transaction_batches"),
     "catalog_svc": ("reward_versions",),
     "fulfillment_svc": ("redemption_edges", "events"),
 }

@@ -10,16 +10,19 @@ from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
-import grpc
 import pytest
-from rewards.identity.v1 import credentials_pb2, credentials_pb2_grpc
+from rewards.identity.v1 import credentials_pb2
 
 from devmesh.demo.partner import Answer
 from devmesh.mesh import Mesh
-from devmesh.seed import SCOPES
+from devmesh.seed import SECOND
 from ledger_svc.verify.report import faults, findings
 from svckit.clock import new_id
+from tests.mesh.operators import Operator, operating
 from tests.mesh.truth import Document
+from tests.mesh.twin import second_door
+
+TIRELESS = "tireless"
 
 
 @dataclass
@@ -119,21 +122,35 @@ async def api(mesh: Mesh, http: aiohttp.ClientSession) -> Api:
     return Api(http, mesh.env["REWARDS_API_KEY"])
 
 
+@pytest.fixture
+async def operator(mesh: Mesh) -> AsyncIterator[Operator]:
+    async with operating(mesh) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+async def second_url(mesh: Mesh, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """The mesh's second door, with a gatekeeper of its own behind it."""
+    async with second_door(mesh, tmp_path_factory.mktemp("twin")) as url:
+        yield url
+
+
+@pytest.fixture
+async def doors(http: aiohttp.ClientSession, second_url: str) -> AsyncIterator[list[aiohttp.ClientSession]]:
+    """Both doors."""
+    async with aiohttp.ClientSession(base_url=second_url) as other:
+        yield [http, other]
+
+
 @pytest.fixture(scope="session")
 async def tireless_key(mesh: Mesh) -> str:
     """An API key of the second program whose plan no test uses up."""
-    metadata = (("authorization", f"Bearer {mesh.env['REWARDS_ADMIN_TOKEN']}"), ("idempotency-key", "tireless"))
-    plan = credentials_pb2.Plan(
-        plan_id="tireless", requests_per_second=100_000, burst=100_000, requests_per_day=100_000_000
-    )
-    async with grpc.aio.insecure_channel(mesh.env["REWARDS_GRPC"]) as channel:
-        stub = credentials_pb2_grpc.CredentialsServiceStub(channel)
-        await stub.PutPlan(credentials_pb2.PutPlanRequest(plan=plan), metadata=metadata)
-        asked = credentials_pb2.CreateApiKeyRequest(
-            program_id="sandbox-globex", name="Tireless", scopes=SCOPES, plan_id="tireless"
+    async with operating(mesh) as operator:
+        plan = credentials_pb2.Plan(
+            plan_id=TIRELESS, requests_per_second=100_000, burst=100_000, requests_per_day=100_000_000
         )
-        made: credentials_pb2.CreateApiKeyResponse = await stub.CreateApiKey(asked, metadata=metadata)
-        return made.api_key
+        await operator.call("PutPlan", credentials_pb2.PutPlanRequest(plan=plan))
+        return await operator.api_key(SECOND, plan_id=TIRELESS)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""A second gatekeeper and a second Envoy beside a running mesh, on the same database, Redis and services."""
+"""A second gatekeeper, limiter and Envoy beside a running mesh, on the same database, Redis and services."""
 
 import functools
 from collections.abc import AsyncIterator
@@ -14,17 +14,22 @@ from gateway.envoy.render import render
 
 
 @asynccontextmanager
-async def second_door(mesh: Mesh, folder: Path) -> AsyncIterator[str]:
-    """The address of a second REST surface, whose requests a second identity_svc judges."""
+async def second_door(mesh: Mesh, folder: Path, *, limiter: bool = False) -> AsyncIterator[str]:
+    """The address of a second REST surface, whose requests a second identity_svc judges, and, if it is wanted, a second
+    limiter counts."""
     async with AsyncExitStack() as stack:
-        identity = await stack.enter_async_context(_started(_second_identity(mesh, folder)))
+        names = ("identity_svc", "ratelimit") if limiter else ("identity_svc",)
+        twins = {name: await stack.enter_async_context(_started(_twin(mesh, name, folder))) for name in names}
         settings = mesh._parts.gateway_settings()
         listen = choose_port()
         settings = replace(
             settings,
             listen_port=listen,
             admin_port=choose_port(avoid=[listen]),
-            upstreams={**settings.upstreams, "identity_svc": identity.command.env["REWARDS_LISTEN"]},
+            upstreams={
+                **settings.upstreams,
+                **{name: twin.command.env["REWARDS_LISTEN"] for name, twin in twins.items()},
+            },
         )
         config = folder / "envoy.yaml"
         config.write_text(render(settings))
@@ -36,16 +41,16 @@ async def second_door(mesh: Mesh, folder: Path) -> AsyncIterator[str]:
         yield f"http://127.0.0.1:{listen}"
 
 
-def _second_identity(mesh: Mesh, folder: Path) -> Part:
-    first = mesh._parts.service("identity_svc")
+def _twin(mesh: Mesh, name: str, folder: Path) -> Part:
+    first = mesh._parts.ratelimit() if name == "ratelimit" else mesh._parts.service(name)
     port = choose_port()
     env = {
         **first.command.env,
         "REWARDS_LISTEN": f"127.0.0.1:{port}",
         "REWARDS_METRICS_LISTEN": f"127.0.0.1:{choose_port(avoid=[port])}",
     }
-    command = replace(first.command, env=env, log=folder / "identity.log")
-    ready = functools.partial(reports_serving, port, "identity_svc", mesh._parts.certificate)
+    command = replace(first.command, env=env, log=folder / f"{name}.log")
+    ready = functools.partial(reports_serving, port, name, mesh._parts.certificate)
     return replace(first, command=command, ready=ready)
 
 

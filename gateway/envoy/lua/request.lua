@@ -149,19 +149,22 @@ function request.receive(handle)
   if content_type:find("^application/grpc") then
     remember(handle, "typed_as_grpc", is_published(path) and "415" or "404")
   end
+  local methods, segments
+  if is_published(path) then methods, segments = router.find(path) end
+  if methods then
+    local _, any = next(methods)
+    local known = methods[method] or any
+    remember(handle, "route", known.label)
+    remember(handle, "number", known.number)
+    remember(handle, "family", known.family)
+  end
   if size > HEADERS_MAX_BYTES then
     return refusal.send(handle, "PAYLOAD_TOO_LARGE", "The headers are over 16 KB.", nil, nil, 431)
   end
-  local methods, segments
-  if is_published(path) then methods, segments = router.find(path) end
   if not methods then
     return refusal.send(handle, "NOT_FOUND", "There is no such path.")
   end
-  local _, any = next(methods)
   local route = methods[method]
-  remember(handle, "route", (route or any).label)
-  remember(handle, "number", (route or any).number)
-  remember(handle, "family", (route or any).family)
   if not route then
     local names = allowed(methods)
     return refusal.send(handle, "METHOD_NOT_ALLOWED", "This path takes " .. names .. ".", nil, { allow = names })
