@@ -57,7 +57,7 @@ BREAKAGES: Final = (
         "            request.amount = part\n",
         "            pass\n",
         f"{TESTS}/test_parts_and_cancelling.py::test_what_was_not_issued_is_given_back_item_by_item",
-        "assert Funds(balance=7600, held=0) == Funds(balance=9200, held=0)",
+        "assert await tenant.points() == Funds(before.balance - points, 0)",
     ),
     Breakage(
         "codes shown as often as asked for",
