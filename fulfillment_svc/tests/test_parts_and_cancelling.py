@@ -2,11 +2,15 @@
 
 import asyncio
 import signal
+import uuid
 
 import pytest
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 
-from fulfillment_svc.redemptions import failpoints
+from fulfillment_svc.redemptions import failpoints, rules, store
+from fulfillment_svc.redemptions.states import Answer, State
+from fulfillment_svc.redemptions.store import Then
+from fulfillment_svc.redemptions.values import Reply
 from fulfillment_svc.tests.harness import Harness, address, reason
 from fulfillment_svc.tests.outside import eventually
 from fulfillment_svc.tests.world import Funds
@@ -83,9 +87,14 @@ async def test_a_worker_that_is_about_to_order_is_overtaken_by_a_cancel(harness:
     failpoints.load("order.before:raise")
     with pytest.raises(failpoints.Killed):
         await (await harness.assemble()).saga.work()
-    held = await harness.execute("SELECT 1 FROM redemptions WHERE leased AND due_at > now()")
-    assert held, "a worker has it, and has not sent anything yet"
+    async with harness.db.read() as tx:
+        held = await store.find(tx, tenant.program_id, uuid.UUID(created.redemption_id))
+    assert held is not None
+    assert held.state is State.ACCEPTED, "a worker has it, and has not sent anything yet"
     assert (await harness.cancel(tenant, created.redemption_id)).status == pb.Redemption.CANCELLED
+    sent, then = rules.settle(held, Reply(Answer.SENT)), Then(15, leased=True)
+    with pytest.raises(store.LeaseLost):
+        await harness.db.transact(lambda tx: store.update_redemption(tx, held, sent, Reply(Answer.SENT), then))
     assert await harness.check(tenant, FULL, FUNDED) == "CANCELLED"
 
 
