@@ -64,6 +64,8 @@ class Parts:
         env = {
             "REWARDS_LISTEN": self._layout.address("provider"),
             "REWARDS_JOURNAL": str(self._layout.provider),
+            "REWARDS_CALLBACK_URL": f"http://{self._layout.address('rest')}/v1/providers/sandbox/callbacks",
+            "REWARDS_PROVIDER_SECRET_FILE": self._key("provider_secret"),
         }
         return self._stand_in("provider", "fulfillment_svc.providers.sandbox", [], env, self._layout.ports["provider"])
 
@@ -146,6 +148,7 @@ class Parts:
                 "REWARDS_CODE_KEY_FILE": self._key("code_key"),
                 "REWARDS_SMTP": self._layout.address("mailbox"),
                 "REWARDS_PROVIDER_URL": f"http://{self._layout.address('provider')}",
+                "REWARDS_PROVIDER_SECRET_FILE": self._key("provider_secret"),
                 # A partner tries webhooks against a server on their own machine; only here is that allowed.
                 "REWARDS_WEBHOOK_ALLOW_LOOPBACK": "true",
             }

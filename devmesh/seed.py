@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
 SCOPES = (
     *("members:read", "members:write", "points:read", "points:write", "events:write", "catalog:read"),
-    *("redemptions:read", "redemptions:write", "funding:read", "funding:write", "webhooks:write", "credentials:write"),
+    *(
+        "redemptions:read",
+        "redemptions:write",
+        "redemptions:reveal",
+        "funding:read",
+        "funding:write",
+        "webhooks:write",
+        "credentials:write",
+    ),
 )
 FIRST, SECOND = "sandbox-acme", "sandbox-globex"
 DEPOSIT = 100_000

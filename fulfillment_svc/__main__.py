@@ -1,30 +1,42 @@
-"""`python -m fulfillment_svc` serves; `python -m fulfillment_svc migrate` brings the database up to date."""
+"""`python -m fulfillment_svc` serves; `migrate` brings the database up to date; `rewrap` puts what is
+sealed under the current master key (see `rotation`); `review` is an operator's commands to a running mesh (see
+`review.commands`), for example `review list`."""
 
+import argparse
+import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
 from rewards.fulfillment.v1 import (
     messages_pb2,
     messages_pb2_grpc,
+    providers_pb2,
+    providers_pb2_grpc,
     redemptions_pb2,
     redemptions_pb2_grpc,
+    review_pb2,
+    review_pb2_grpc,
     webhooks_pb2,
     webhooks_pb2_grpc,
 )
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 
+from fulfillment_svc import rotation
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.config import Settings
 from fulfillment_svc.messages.servicer import MessagesServicer
+from fulfillment_svc.providers.callbacks import CallbacksServicer
 from fulfillment_svc.providers.over_http import HttpProvider, open_session
 from fulfillment_svc.providers.routing import SANDBOX
 from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.redemptions.assembly import Outside, assemble
 from fulfillment_svc.redemptions.mail import Mailer
-from fulfillment_svc.redemptions.servicer import RedemptionsServicer
+from fulfillment_svc.review import commands
+from fulfillment_svc.review.servicer import ReviewServicer
 from fulfillment_svc.tables import keys, programs
 from fulfillment_svc.webhooks import ingest_store as events
 from fulfillment_svc.webhooks.sealer import Sealer
@@ -33,51 +45,19 @@ from fulfillment_svc.webhooks.ssrf import Guard
 from fulfillment_svc.webhooks.worker import DeliveriesWorker
 from svckit import clients, migrate, server, telemetry
 from svckit.clock import system_clock
-from svckit.config import Config, required
+from svckit.config import Config, required, secret
 from svckit.db import Database
 from svckit.idempotency import Idempotency
 from svckit.programs import ProgramDirectoryServicer
 from svckit.server import Served, Worker
 
 
-def served(
-    redemptions: RedemptionsServicer,
-    webhooks: WebhooksServicer,
-    handed_over: EventsServicer,
-    directory: ProgramDirectoryServicer,
-    messages: MessagesServicer,
-) -> list[Served]:
-    """Every servicer with its descriptor."""
-    return [
-        Served(
-            redemptions_pb2.DESCRIPTOR.services_by_name["RedemptionsService"],
-            redemptions_pb2_grpc.add_RedemptionsServiceServicer_to_server,
-            redemptions,
-        ),
-        Served(
-            webhooks_pb2.DESCRIPTOR.services_by_name["WebhooksService"],
-            webhooks_pb2_grpc.add_WebhooksServiceServicer_to_server,
-            webhooks,
-        ),
-        Served(
-            webhooks_pb2.DESCRIPTOR.services_by_name["EventsService"],
-            webhooks_pb2_grpc.add_EventsServiceServicer_to_server,
-            handed_over,
-        ),
-        Served(
-            programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
-            programs_pb2_grpc.add_ProgramDirectoryServiceServicer_to_server,
-            directory,
-        ),
-        Served(
-            messages_pb2.DESCRIPTOR.services_by_name["MessagesService"],
-            messages_pb2_grpc.add_MessagesServiceServicer_to_server,
-            messages,
-        ),
-    ]
+def served(protos: Any, stubs: Any, name: str, servicer: object) -> Served:
+    """A servicer with its descriptor."""
+    return Served(protos.DESCRIPTOR.services_by_name[name], getattr(stubs, f"add_{name}Servicer_to_server"), servicer)
 
 
-async def main() -> None:
+async def serve() -> None:
     """Builds the service from its configuration and serves."""
     config, settings = Config.from_env(), Settings.from_env()
     failpoints.load(os.environ.get("FAILPOINTS", ""))
@@ -98,19 +78,51 @@ async def main() -> None:
         )
         vault = Vault.from_base64(settings.code_keys)
         room = assemble(db, idempotent, vault, outside, events.ingest, system_clock)
-        servicers = served(
-            room.servicer,
-            WebhooksServicer(db, idempotent, sealer, guard),
-            EventsServicer(db, deliveries.wake),
-            ProgramDirectoryServicer(db, programs),
-            MessagesServicer(outside.mailer),
-        )
+        directory = ProgramDirectoryServicer(db, programs)
+        callbacks = CallbacksServicer({SANDBOX: settings.provider_secrets}, room.look_again)
+        desk = ReviewServicer(db, idempotent, room.saga, room.wake)
+        servicers = [
+            served(redemptions_pb2, redemptions_pb2_grpc, "RedemptionsService", room.servicer),
+            served(review_pb2, review_pb2_grpc, "ReviewService", desk),
+            served(providers_pb2, providers_pb2_grpc, "ProvidersService", callbacks),
+            served(webhooks_pb2, webhooks_pb2_grpc, "WebhooksService", WebhooksServicer(db, idempotent, sealer, guard)),
+            served(webhooks_pb2, webhooks_pb2_grpc, "EventsService", EventsServicer(db, deliveries.wake)),
+            served(messages_pb2, messages_pb2_grpc, "MessagesService", MessagesServicer(outside.mailer)),
+            served(programs_pb2, programs_pb2_grpc, "ProgramDirectoryService", directory),
+        ]
         await server.serve(config, servicers, [*room.workers, deliveries, wiping])
     await db.close()
 
 
+async def rewrap() -> int:
+    """Brings everything under the current master key and prints what is left; the exit code."""
+    db, keys = Database(required("REWARDS_DATABASE_URL"), pool_size=1), secret("REWARDS_CODE_KEY_FILE")
+    vault, sealer = Vault.from_base64(keys), Sealer.from_base64(keys)
+    done = await rotation.rewrap(db, vault, sealer)
+    left = await rotation.left(db, vault, sealer)
+    print(json.dumps({"rewrapped": done, "left": left}))  # noqa: T201 - the command's whole output
+    await db.close()
+    return 1 if left else 0
+
+
+def main() -> None:
+    """Does what the arguments say."""
+    parser = argparse.ArgumentParser(prog="fulfillment_svc", description=__doc__)
+    parsers = parser.add_subparsers(dest="command")
+    parsers.add_parser("migrate")
+    parsers.add_parser("rewrap")
+    commands.add_to(parsers)
+    asked = parser.parse_args()
+    match asked.command:
+        case "migrate":
+            migrate.upgrade(Path(__file__).parent / "migrations", required("REWARDS_MIGRATION_URL"))
+        case "rewrap":
+            sys.exit(server.run(rewrap()))
+        case "review":
+            sys.exit(server.run(commands.run(asked)))
+        case _:
+            server.run(serve())
+
+
 if __name__ == "__main__":
-    if sys.argv[1:] == ["migrate"]:
-        migrate.upgrade(Path(__file__).parent / "migrations", required("REWARDS_MIGRATION_URL"))
-    else:
-        server.run(main())
+    main()

@@ -8,7 +8,7 @@ import base64
 import hashlib
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 from uuid import UUID
 
@@ -63,6 +63,22 @@ class Vault:
         """The vault of a key file: base64, one key a line, the current one first. Raises ValueError."""
         return cls([base64.b64decode(line, validate=True) for line in lines.split()])
 
+    @property
+    def key_id(self) -> str:
+        """The master key that is sealed with."""
+        return self._current
+
+    @property
+    def old_key_ids(self) -> tuple[str, ...]:
+        """The master keys that are still known and no longer sealed with."""
+        return tuple(key_id for key_id in self._keys if key_id != self._current)
+
+    def rewrap(self, sealed: Sealed, place: Place) -> Sealed:
+        """The same value, its data key wrapped by the current master key. The value itself is not decrypted. Raises
+        SealBrokenError unless the data key is what was sealed for this place."""
+        data_key = self._data_key(sealed, place)
+        return replace(sealed, key_id=self._current, wrapped_key=_encrypt(self._keys[self._current], data_key, place))
+
     def seal(self, plaintext: bytes, place: Place) -> Sealed:
         """Encrypts a value for its place."""
         data_key = AESGCM.generate_key(bit_length=8 * KEY_BYTES)
@@ -74,11 +90,13 @@ class Vault:
 
     def open(self, sealed: Sealed, place: Place) -> bytes:
         """The value. Raises SealBrokenError unless it is what was sealed for this place."""
+        return _decrypt(AESGCM(self._data_key(sealed, place)), sealed.ciphertext, place)
+
+    def _data_key(self, sealed: Sealed, place: Place) -> bytes:
         master = self._keys.get(sealed.key_id)
         if master is None:
             raise SealBrokenError(f"no master key {sealed.key_id}")
-        data_key = _decrypt(master, sealed.wrapped_key, place)
-        return _decrypt(AESGCM(data_key), sealed.ciphertext, place)
+        return _decrypt(master, sealed.wrapped_key, place)
 
 
 def mask(code: str) -> str:

@@ -12,7 +12,8 @@ _DEFAULT_SENDER = "Rewards <no-reply@rewards.mesh>"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """`smtp` is host and port; `code_keys` are the master keys, base64, one a line, the current one first."""
+    """`smtp` is host and port; `code_keys` are the master keys, base64, one a line, the current one first.
+    `provider_secrets` sign the provider's callbacks: base64, any of them may."""
 
     database_url: str
     fingerprint_key: bytes
@@ -20,12 +21,13 @@ class Settings:
     smtp: tuple[str, int]
     mail_sender: Address
     provider_url: str
+    provider_secrets: tuple[str, ...]
     webhook_allow_loopback: bool
 
     @classmethod
     def from_env(cls) -> Self:
         """Reads REWARDS_DATABASE_URL, REWARDS_FINGERPRINT_KEY_FILE, REWARDS_CODE_KEY_FILE, REWARDS_SMTP,
-        REWARDS_MAIL_FROM, REWARDS_PROVIDER_URL and REWARDS_WEBHOOK_ALLOW_LOOPBACK."""
+        REWARDS_MAIL_FROM, REWARDS_PROVIDER_URL, REWARDS_PROVIDER_SECRET_FILE and REWARDS_WEBHOOK_ALLOW_LOOPBACK."""
         host, _, port = required("REWARDS_SMTP").rpartition(":")
         name, _, address = os.environ.get("REWARDS_MAIL_FROM", _DEFAULT_SENDER).rpartition("<")
         return cls(
@@ -35,5 +37,6 @@ class Settings:
             smtp=(host, int(port)),
             mail_sender=Address(name.strip(), addr_spec=address.rstrip(">")),
             provider_url=required("REWARDS_PROVIDER_URL"),
+            provider_secrets=tuple(secret("REWARDS_PROVIDER_SECRET_FILE").decode().split()),
             webhook_allow_loopback=os.environ.get("REWARDS_WEBHOOK_ALLOW_LOOPBACK") == "true",
         )

@@ -11,7 +11,7 @@ from rewards.fulfillment.v1 import messages_pb2 as pb
 from rewards.fulfillment.v1.messages_pb2_grpc import MessagesServiceServicer
 
 from fulfillment_svc.redemptions.mail import Mailer
-from fulfillment_svc.redemptions.rules import Answer
+from fulfillment_svc.redemptions.states import Answer
 from svckit.clock import Clock, system_clock
 from svckit.errors import Reason, Refused
 

@@ -18,9 +18,11 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """Definite: the provider issued all items. One code an item, in the order of their numbers."""
+    """Definite: the provider issued these items. One entry an item, in the order of their numbers: its code, or None
+    for one that it will not issue. At least one is issued; `reason` says why others are not, like OUT_OF_STOCK."""
 
-    codes: tuple[str, ...] = field(repr=False)
+    codes: tuple[str | None, ...] = field(repr=False)
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ MALFORMED: Final = Unknown("MALFORMED_ANSWER")
 CONTRADICTION: Final = Unknown("CONTRADICTING_ANSWER")
 
 _REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
+# What an answered item has besides what was ordered: just one of these.
+_OUTCOME: Final = {"code", "rejected"}
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -83,23 +85,35 @@ def read(status: int, body: bytes, reference: str, items: Sequence[Item]) -> Iss
         case (200, {"status": "ISSUED", "reference": about, "items": answered}) if about == reference:
             return _issued(answered, items)
         case (200 | 422, {"status": "REJECTED", "reference": about, "reason": reason}) if about == reference:
-            return Rejected(reason if isinstance(reason, str) and _REASON.fullmatch(reason) else "REJECTED")
+            return Rejected(_reason(reason))
         case (404, {"status": "NOT_FOUND", "reference": about}) if about == reference:
             return NotSeen()
     return CONTRADICTION
 
 
-def _issued(answered: object, items: Sequence[Item]) -> Issued | Unknown:
+def _issued(answered: object, items: Sequence[Item]) -> Issued | Rejected | Unknown:
     if not isinstance(answered, list) or not all(isinstance(one, dict) for one in answered):
         return MALFORMED
-    without_codes = [{name: value for name, value in one.items() if name != "code"} for one in answered]
+    ordered = [{name: value for name, value in one.items() if name not in _OUTCOME} for one in answered]
     # Compared as text, because in Python 1 equals True and 1.0, and an amount must be neither.
-    if json.dumps(without_codes, sort_keys=True) != json.dumps(_written(items), sort_keys=True):
+    if json.dumps(ordered, sort_keys=True) != json.dumps(_written(items), sort_keys=True):
         return CONTRADICTION
-    codes = [one.get("code") for one in answered]
-    if not all(isinstance(code, str) and 0 < len(code) <= CODE_MAX and code.isprintable() for code in codes):
+    if not all(_is_code(one["code"]) if "code" in one else "rejected" in one for one in answered):
         return MALFORMED
-    return Issued(tuple(codes))
+    if any(one.keys() >= _OUTCOME for one in answered):
+        return CONTRADICTION
+    reasons = [_reason(one["rejected"]) for one in answered if "rejected" in one]
+    if len(reasons) == len(answered):
+        return Rejected(reasons[0])
+    return Issued(tuple(one.get("code") for one in answered), *reasons[:1])
+
+
+def _is_code(code: object) -> bool:
+    return isinstance(code, str) and 0 < len(code) <= CODE_MAX and code.isprintable()
+
+
+def _reason(sent: object) -> str:
+    return sent if isinstance(sent, str) and _REASON.fullmatch(sent) else "REJECTED"
 
 
 def _written(items: Sequence[Item]) -> list[Mapping[str, object]]:

@@ -1,15 +1,20 @@
 """How the room is put together: the servicer, and the workers that carry on what it starts."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
+from uuid import UUID
 
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.providers import Provider
+from fulfillment_svc.providers.callbacks import LookAgain
+from fulfillment_svc.redemptions import store
+from fulfillment_svc.redemptions.cancelling import Cancelling
 from fulfillment_svc.redemptions.intake import Intake
 from fulfillment_svc.redemptions.mail import Mailer
+from fulfillment_svc.redemptions.revealing import Revealing
 from fulfillment_svc.redemptions.saga import Ingest, Saga
-from fulfillment_svc.redemptions.servicer import RedemptionsServicer
+from fulfillment_svc.redemptions.servicer import Desks, RedemptionsServicer
 from fulfillment_svc.redemptions.steps import Steps
 from svckit.clock import Clock
 from svckit.db import Database
@@ -34,10 +39,13 @@ class Outside(NamedTuple):
 
 
 class Room(NamedTuple):
-    """The room of redemptions."""
+    """The room of redemptions. `wake` tells a worker that one waits for it, `look_again` takes what a provider
+    has called about."""
 
     servicer: RedemptionsServicer
     saga: Saga
+    wake: Callable[[], None]
+    look_again: LookAgain
     workers: list[Worker]
 
 
@@ -49,5 +57,14 @@ def assemble(
     saga = Saga(db, steps, idempotent, vault, ingest, clock)
     workers = [Worker(f"redemptions-{number}", saga.work) for number in range(1, WORKERS + 1)]
     turns = itertools.cycle(workers)
+
+    def wake() -> None:
+        next(turns).wake()
+
+    async def look_again(provider: str, redemption_id: UUID) -> None:
+        if await db.transact(lambda tx: store.make_due(tx, provider, redemption_id)):
+            wake()
+
     intake = Intake(db, idempotent, outside.catalog, outside.providers, vault, clock)
-    return Room(RedemptionsServicer(db, idempotent, intake, saga, lambda: next(turns).wake()), saga, workers)
+    desks = Desks(intake, Cancelling(db, idempotent, saga), Revealing(db, vault), saga)
+    return Room(RedemptionsServicer(db, idempotent, desks, wake), saga, wake, look_again, workers)

@@ -9,13 +9,16 @@ import os
 import signal
 from typing import Final
 
-from fulfillment_svc.redemptions.rules import Step
+from fulfillment_svc.redemptions.states import Step
 
 NAMES: Final = (
     "begin.before",
     "begin.after",
     *(f"{step}.{boundary}" for step in Step for boundary in ("before", "after", "stored")),
     "order.sent",
+    "cancel.before",
+    "cancel.after",
+    "review.claimed",
 )
 
 _armed: dict[str, tuple[str, int]] = {}

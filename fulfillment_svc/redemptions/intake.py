@@ -7,9 +7,9 @@ from rewards.fulfillment.v1 import redemptions_pb2 as pb
 
 from fulfillment_svc.codes import RECIPIENT, Place, Vault
 from fulfillment_svc.providers.routing import route
-from fulfillment_svc.redemptions import failpoints, store, wire
-from fulfillment_svc.redemptions.rules import Redemption
+from fulfillment_svc.redemptions import failpoints, secrets_store, store, wire
 from fulfillment_svc.redemptions.saga import REQUEST_LEASE_S
+from fulfillment_svc.redemptions.values import Redemption, Unit
 from fulfillment_svc.tables import programs
 from svckit import idempotency, telemetry
 from svckit.clients import invoke
@@ -74,8 +74,8 @@ class Intake:
             provider=provider,
             idempotency_key=claim.key,
             created_at=program.now(self._clock),
+            units=(Unit(),) * choice.quantity,
             traceparent=_traceparent(),
-            masked=("",) * choice.quantity,
         )
 
     async def _begin(self, claim: Claim, new: Redemption, request: pb.CreateRedemptionRequest) -> Redemption | Outcome:
@@ -88,7 +88,7 @@ class Intake:
                 # A twin that was just refused may have freed the key again; then it was running until now.
                 return await self._idempotency.find(tx, claim) or running
             await store.insert_redemption(tx, new, REQUEST_LEASE_S)
-            await store.insert_secrets(tx, {place: recipient})
+            await secrets_store.insert_secrets(tx, {place: recipient})
             return new
 
         return await self._db.transact(work)

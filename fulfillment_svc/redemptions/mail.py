@@ -14,7 +14,8 @@ from typing import Final, Self
 
 import aiosmtplib
 
-from fulfillment_svc.redemptions.rules import Answer, Redemption, Reply
+from fulfillment_svc.redemptions.states import Answer
+from fulfillment_svc.redemptions.values import Redemption, Reply
 from svckit import money
 from svckit.errors import Reason, Refused
 
@@ -88,7 +89,7 @@ def compose(redemption: Redemption, codes: Sequence[str], at: datetime) -> Email
         _TEXT.format(
             name=choice.reward_name,
             brand=choice.brand,
-            points=f"{choice.points:,}",
+            points=f"{redemption.issued_points:,}",
             codes="\n".join(f"    {code}    worth {worth}" for code in codes),
             reference=redemption.redemption_id,
         )
@@ -97,7 +98,7 @@ def compose(redemption: Redemption, codes: Sequence[str], at: datetime) -> Email
         _HTML.format(
             name=escape(choice.reward_name),
             brand=escape(choice.brand),
-            points=f"{choice.points:,}",
+            points=f"{redemption.issued_points:,}",
             codes="".join(_HTML_CODE.format(code=escape(code), worth=escape(worth)) for code in codes),
             reference=redemption.redemption_id,
         ),

@@ -14,10 +14,12 @@ from opentelemetry import trace
 from prometheus_client import Counter
 from rewards.fulfillment.v1.webhooks_pb2 import Event
 
-from fulfillment_svc.codes import Place, Vault
-from fulfillment_svc.redemptions import failpoints, rules, store, wire
-from fulfillment_svc.redemptions.rules import Answer, Redemption, Reply, Status, Step
+from fulfillment_svc.codes import Place, Sealed, Vault
+from fulfillment_svc.redemptions import failpoints, rules, secrets_store, store, wire
+from fulfillment_svc.redemptions.states import Answer, State, Step
 from fulfillment_svc.redemptions.steps import Steps
+from fulfillment_svc.redemptions.store import Then
+from fulfillment_svc.redemptions.values import Redemption, Reply
 from fulfillment_svc.tables import programs
 from svckit import idempotency, telemetry
 from svckit.clock import Clock
@@ -25,7 +27,8 @@ from svckit.db import Database, Tx
 from svckit.errors import from_status
 from svckit.idempotency import Claim, Idempotency
 
-OPERATION: Final = "CreateRedemption"
+CREATE: Final = "CreateRedemption"
+CANCEL: Final = "CancelRedemption"
 # Longer than the slowest step, and for a request longer than any request may run.
 LEASE_S: Final = 15.0
 REQUEST_LEASE_S: Final = 8.0
@@ -50,16 +53,20 @@ class Saga:
         self._ingest = ingest
         self._clock = clock
 
-    async def decide(self, redemption: Redemption) -> Redemption:
-        """Goes on until the caller can be answered, or as far as can be told now.
+    async def carry(self, redemption: Redemption, until: Callable[[Redemption], bool]) -> Redemption:
+        """Goes on with a request's redemption until that holds, or as far as can be told now.
 
-        A decided redemption is free for the workers. Raises LeaseLost if one has it already.
+        The redemption is free for the workers then. Raises LeaseLost if one has it already.
         """
-        while not rules.decided(redemption):
-            before, redemption = redemption, await self._advance(redemption, REQUEST_LEASE_S, rules.decided)
+        while not until(redemption):
+            before, redemption = redemption, await self._advance(redemption, REQUEST_LEASE_S, until)
             if rules.waits(before, redemption):
                 break
         return redemption
+
+    async def ask(self, redemption: Redemption) -> Reply:
+        """What the provider says of an order now; nothing is stored."""
+        return await self._steps.take(Step.QUERY, redemption)
 
     async def work(self) -> int:
         """A worker's step: claims one redemption and takes it as far as can be told now; how many there were."""
@@ -77,9 +84,9 @@ class Saga:
 
     async def _carry_on(self, redemption: Redemption) -> None:
         try:
-            while redemption.state not in rules.TERMINAL:
-                before, redemption = redemption, await self._advance(redemption, LEASE_S, lambda _: False)
-                if rules.waits(before, redemption):
+            while True:
+                before, redemption = redemption, await self._advance(redemption, LEASE_S, rules.ended)
+                if rules.ended(redemption) or rules.waits(before, redemption):
                     break
         except store.LeaseLost:
             log.info("lease lost", extra={"fields": _fields(redemption)})
@@ -87,8 +94,6 @@ class Saga:
     async def _advance(self, redemption: Redemption, lease_s: float, leave: Callable[[Redemption], bool]) -> Redemption:
         """Takes one step and stores its answer; free for others at once if the caller will `leave` it then."""
         step = rules.step(redemption, self._steps.conduct(redemption))
-        if step is None:
-            return redemption
         with telemetry.span(f"redemption {step}", trace.SpanKind.INTERNAL, _attributes(redemption)):
             failpoints.reach(f"{step}.before")
             if step is Step.ORDER:
@@ -97,17 +102,16 @@ class Saga:
             failpoints.reach(f"{step}.after")
             after = await self._settle(redemption, reply, lease_s, leave)
             failpoints.reach(f"{step}.stored")
-        if after.status is Status.REVIEW and redemption.status is not Status.REVIEW:
-            _parked.labels(after.reason).inc()
-            log.warning("parked", extra={"fields": {**_fields(after), "reason": after.reason}})
+        if after.parked and not redemption.parked:
+            _parked.labels(reply.reason).inc()
+            log.warning("parked", extra={"fields": {**_fields(after), "reason": reply.reason}})
         return after
 
     async def _announce(self, redemption: Redemption, lease_s: float) -> Redemption:
         """Stores that an order goes out, before it does: whoever finds this will ask first, never order."""
-        sent = rules.settle(redemption, Reply(Answer.SENT))
-        await self._db.transact(
-            lambda tx: store.update_redemption(tx, redemption, sent, answer=Answer.SENT, reason="", due_in_s=lease_s)
-        )
+        announced = Reply(Answer.SENT)
+        sent, then = rules.settle(redemption, announced), Then(lease_s, leased=True)
+        await self._db.transact(lambda tx: store.update_redemption(tx, redemption, sent, announced, then))
         failpoints.reach("order.sent")
         return sent
 
@@ -115,33 +119,41 @@ class Saga:
         self, before: Redemption, reply: Reply, lease_s: float, leave: Callable[[Redemption], bool]
     ) -> Redemption:
         after = rules.settle(before, reply)
-        due_in_s = 0.0 if leave(after) else lease_s
-        if rules.waits(before, after):
-            due_in_s = rules.backoff_s(after.attempts, random.random())  # noqa: S311 - spreads load, guards nothing
-        places = [Place(after.program_id, after.redemption_id, number) for number in range(1, len(reply.codes) + 1)]
-        sealed = {
-            place: self._vault.seal(code.encode(), place) for place, code in zip(places, reply.codes, strict=True)
-        }
-
-        async def work(tx: Tx) -> None:
-            await store.update_redemption(
-                tx, before, after, answer=reply.answer, reason=reply.reason, due_in_s=due_in_s
-            )
-            if sealed:
-                await store.insert_secrets(tx, sealed)
-                await store.show_codes(tx, after, reply.codes)
-            if rules.decided(after) and not rules.decided(before):
-                await self._answer(tx, after)
-            elif after.state in rules.TERMINAL:
-                program = await programs.get(tx, after.program_id)
-                await self._ingest(tx, [wire.ended(after, program.now(self._clock))])
-
-        await self._db.transact(work)
+        chance = random.random()  # noqa: S311 - spreads load, guards nothing
+        if rules.ended(after):
+            then = Then(rules.look_again_s(before, after, reply.answer, chance), leased=False)
+        elif rules.waits(before, after):
+            then = Then(rules.backoff_s(after.attempts, chance), leased=False)
+        else:
+            then = Then(0.0, leased=False) if leave(after) else Then(lease_s, leased=True)
+        await self._db.transact(lambda tx: self.store(tx, before, after, reply, then))
         return after
+
+    async def store(self, tx: Tx, before: Redemption, after: Redemption, reply: Reply, then: Then) -> None:
+        """Stores a reply with everything that it makes true. Raises LeaseLost."""
+        await store.update_redemption(tx, before, after, reply, then)
+        if after.units != before.units:
+            await secrets_store.insert_secrets(tx, self._sealed(after, reply))
+        if rules.decided(after) and not rules.decided(before):
+            await self._answer(tx, after)
+        elif rules.ended(after) and not rules.ended(before):
+            program = await programs.get(tx, after.program_id)
+            await self._ingest(tx, [wire.ended(after, program.now(self._clock))])
+            if after.state is State.CANCELLED:
+                cancelling = Claim(after.program_id, CANCEL, after.cancel_key or "", fingerprint=b"")
+                await self._idempotency.finish(tx, cancelling, idempotency.done(cancelling, wire.cancelled(after)))
+
+    def _sealed(self, redemption: Redemption, reply: Reply) -> dict[Place, Sealed]:
+        codes = {
+            Place(redemption.program_id, redemption.redemption_id, number): code.encode()
+            for number, code in enumerate(reply.codes, 1)
+            if code is not None
+        }
+        return {place: self._vault.seal(code, place) for place, code in codes.items()}
 
     async def _answer(self, tx: Tx, redemption: Redemption) -> None:
         """Keeps the outcome of the request under its key, for whoever asks with it again."""
-        claim = Claim(redemption.program_id, OPERATION, redemption.idempotency_key, fingerprint=b"")
+        claim = Claim(redemption.program_id, CREATE, redemption.idempotency_key, fingerprint=b"")
         if redemption.refusal is None:
             await self._idempotency.finish(tx, claim, idempotency.done(claim, wire.created(redemption)))
             return

@@ -5,6 +5,7 @@ what it did the first time.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -12,9 +13,11 @@ from rewards.ledger.v1.journal_pb2 import AccountRef, CaptureHoldRequest, PlaceH
 
 from fulfillment_svc.codes import RECIPIENT, SealBrokenError, Vault
 from fulfillment_svc.providers import Issued, Item, NotSeen, Provider, Rejected, Unknown
-from fulfillment_svc.redemptions import store
+from fulfillment_svc.redemptions import secrets_store
 from fulfillment_svc.redemptions.mail import Mailer, Recipient
-from fulfillment_svc.redemptions.rules import Answer, Conduct, Redemption, Reply, Step, definite
+from fulfillment_svc.redemptions.rules import completed, definite
+from fulfillment_svc.redemptions.states import Answer, Step
+from fulfillment_svc.redemptions.values import Conduct, Redemption, Reply
 from svckit.clients import invoke
 from svckit.clock import Clock
 from svckit.db import Database
@@ -49,8 +52,8 @@ class Steps:
             Step.HOLD_FUNDING: self._hold_funding,
             Step.ORDER: self._order,
             Step.QUERY: self._query,
-            Step.CAPTURE_POINTS: lambda one: self._capture(one, Step.CAPTURE_POINTS, one.points_hold_id),
-            Step.CAPTURE_FUNDING: lambda one: self._capture(one, Step.CAPTURE_FUNDING, one.funding_hold_id),
+            Step.CAPTURE_POINTS: self._capture_points,
+            Step.CAPTURE_FUNDING: self._capture_funding,
             Step.DELIVER: self._deliver,
             Step.VOID_POINTS: lambda one: self._void(one, Step.VOID_POINTS, one.points_hold_id),
             Step.VOID_FUNDING: lambda one: self._void(one, Step.VOID_FUNDING, one.funding_hold_id),
@@ -88,8 +91,22 @@ class Steps:
         held = await invoke(self._journal.PlaceHold, request, key=_key(redemption, step))
         return Reply(Answer.DONE, hold_id=UUID(held.hold_id))
 
-    async def _capture(self, redemption: Redemption, step: Step, hold_id: UUID | None) -> Reply:
+    async def _capture_points(self, redemption: Redemption) -> Reply:
+        if redemption.in_part and not redemption.issued_points:
+            # Of three points for ten items most shares are nothing, and nothing cannot be captured.
+            return await self._void(redemption, Step.CAPTURE_POINTS, redemption.points_hold_id)
+        return await self._capture(redemption, Step.CAPTURE_POINTS, redemption.points_hold_id, redemption.issued_points)
+
+    async def _capture_funding(self, redemption: Redemption) -> Reply:
+        return await self._capture(
+            redemption, Step.CAPTURE_FUNDING, redemption.funding_hold_id, redemption.issued_minor
+        )
+
+    async def _capture(self, redemption: Redemption, step: Step, hold_id: UUID | None, part: int) -> Reply:
+        """Captures the part of a hold that pays for the issued items, which gives the others' part back (G72)."""
         request = CaptureHoldRequest(program_id=redemption.program_id, hold_id=str(hold_id))
+        if redemption.in_part:
+            request.amount = part
         await invoke(self._journal.CaptureHold, request, key=_key(redemption, step))
         return Reply(Answer.DONE)
 
@@ -108,20 +125,21 @@ class Steps:
 
     async def _deliver(self, redemption: Redemption) -> Reply:
         async with self._db.read() as tx:
-            sealed = await store.secrets(tx, redemption)
+            sealed = await secrets_store.secrets(tx, redemption)
         try:
             opened = {place.number: self._vault.open(one, place) for place, one in sealed.items()}
         except SealBrokenError:
             return Reply(Answer.REFUSED, "CODE_UNREADABLE")
         recipient = Recipient.from_bytes(opened.pop(RECIPIENT))
         codes = [code.decode() for code in opened.values()]
-        return await self._mailer.deliver(redemption, recipient, codes, self._clock())
+        reply = await self._mailer.deliver(redemption, recipient, codes, self._clock())
+        return replace(reply, answer=completed(redemption)) if reply.answer is Answer.DONE else reply
 
 
 def _reply(found: Issued | Rejected | NotSeen | Unknown) -> Reply:
     match found:
-        case Issued(codes):
-            return Reply(Answer.DONE, codes=codes)
+        case Issued(codes, reason):
+            return Reply.issued(codes, f"PROVIDER_{reason}" if reason else "")
         case Rejected(reason):
             return Reply(Answer.REFUSED, f"PROVIDER_{reason}")
         case NotSeen():

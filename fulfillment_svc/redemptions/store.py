@@ -1,16 +1,16 @@
 """Every SQL statement about redemptions. A write needs the fencing token of the present claim."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, delete, extract, func, insert, select, update
+from sqlalchemy import ColumnElement, Select, and_, case, delete, extract, func, insert, null, or_, select, update
 
-from fulfillment_svc.codes import Place, Sealed, mask
-from fulfillment_svc.redemptions.rules import TERMINAL, Answer, Choice, Redemption, State
-from fulfillment_svc.redemptions.tables import edges, items, redemptions, sealed
+from fulfillment_svc.redemptions.states import ASKING, Answer, State
+from fulfillment_svc.redemptions.tables import edges, items, redemptions
+from fulfillment_svc.redemptions.values import Choice, Redemption, Reply, Unit
 from fulfillment_svc.tables import keys
 from svckit.db import Tx
 from svckit.errors import Reason, Refused
@@ -27,6 +27,13 @@ class LeaseLost(Refused):
         super().__init__(Reason.CONFLICT, "The redemption is being worked on elsewhere.")
 
 
+class Then(NamedTuple):
+    """When a redemption may next be taken, None for never; and whether whoever writes this keeps it until then."""
+
+    due_in_s: float | None
+    leased: bool
+
+
 async def insert_redemption(tx: Tx, new: Redemption, lease_s: float) -> None:
     """Stores a new redemption with its items, claimed for `lease_s`."""
     row = {
@@ -41,6 +48,7 @@ async def insert_redemption(tx: Tx, new: Redemption, lease_s: float) -> None:
         "fencing_token": new.fencing_token,
         **_progress(new),
         "due_at": _from_now(lease_s),
+        "leased": True,
     }
     await tx.execute(insert(redemptions).values(row))
     numbers = range(1, new.choice.quantity + 1)
@@ -48,22 +56,26 @@ async def insert_redemption(tx: Tx, new: Redemption, lease_s: float) -> None:
     await _insert_edge(tx, new, None, "")
 
 
-async def update_redemption(
-    tx: Tx, before: Redemption, after: Redemption, *, answer: Answer, reason: str, due_in_s: float
-) -> None:
-    """Stores what an answer made of a redemption, free again in `due_in_s`, and its edge if it has moved.
+async def update_redemption(tx: Tx, before: Redemption, after: Redemption, reply: Reply, then: Then) -> None:
+    """Stores what a reply made of a redemption, and its edge if it has moved.
 
     Raises LeaseLost if the redemption has been claimed by another since.
     """
     changed: dict[str, Any] = {
         **_progress(after),
-        "due_at": None if after.state in TERMINAL else _from_now(due_in_s),
+        "due_at": _due_at(after, then),
+        "leased": then.leased,
+        "parked_at": func.coalesce(_R.parked_at, func.now()) if after.parked else None,
     }
-    if answer is Answer.SENT:
+    if reply.answer is Answer.SENT:
         changed["sent_at"] = func.now()
     await _update_claimed(tx, before, changed)
     if after.version != before.version:
-        await _insert_edge(tx, after, answer, reason)
+        await _insert_edge(tx, after, reply.answer, reply.reason)
+    if after.units != before.units:
+        for number, unit in enumerate(after.units, 1):
+            known = update(items).where(_is(items.c, after), items.c.number == number)
+            await tx.execute(known.values(issued=unit.issued, code_masked=unit.masked))
 
 
 async def program_with_due(tx: Tx) -> str | None:
@@ -75,64 +87,70 @@ async def program_with_due(tx: Tx) -> str | None:
 
 async def claim_due(tx: Tx, program_id: str, lease_s: float) -> Redemption | None:
     """Claims a redemption of a program whose time has come or whose lease has run out, for `lease_s`."""
-    due = _select().where(_R.program_id == program_id, _R.due_at <= func.now()).order_by(_R.due_at).limit(1)
+    due = selection().where(_R.program_id == program_id, _R.due_at <= func.now()).order_by(_R.due_at).limit(1)
     row = (await tx.execute(due.with_for_update(skip_locked=True))).one_or_none()
     if row is None:
         return None
-    found = _redemption(row)
-    claimed = replace(found, fencing_token=found.fencing_token + 1, attempts=found.attempts + 1)
-    taken = {"due_at": _from_now(lease_s), "fencing_token": claimed.fencing_token, "attempts": claimed.attempts}
-    await _update_claimed(tx, found, taken)
-    return claimed
+    found = parse(row)
+    claimed = replace(found, attempts=found.attempts + 1)
+    taken: dict[str, Any] = {"attempts": claimed.attempts, "due_at": _from_now(lease_s), "leased": True}
+    if found.state in ASKING or found.state is State.ORDERING:
+        # What the provider has called about is asked now; in any other state the call stays to be answered.
+        taken["called"] = False
+    return await _claim(tx, claimed, taken)
+
+
+async def claim(tx: Tx, program_id: str, redemption_id: UUID, lease_s: float) -> Redemption | None:
+    """Claims this redemption for somebody who is no worker, whether it is due or not; None if there is none.
+
+    Raises LeaseLost if a worker has it: what it has sent out is not to be decided over.
+    """
+    found = await lock(tx, program_id, redemption_id)
+    if found is None:
+        return None
+    free = select(_free()).where(_is(_R, found))
+    if not await tx.scalar(free):
+        raise LeaseLost
+    return await _claim(tx, found, {"due_at": _from_now(lease_s), "leased": True})
+
+
+async def overtake(tx: Tx, redemption: Redemption) -> Redemption:
+    """Claims a locked redemption from whoever has it, whose next write fails then."""
+    return await _claim(tx, redemption, {})
+
+
+async def make_due(tx: Tx, provider: str, redemption_id: UUID) -> bool:
+    """Makes a redemption due at once if its provider may know more of it than we do, or as soon as whoever has it now
+    leaves it in such a state; True if it is due now."""
+    named = _R.redemption_id == redemption_id, _R.provider == provider
+    now = and_(_R.state.in_(ASKING), _free())
+    told = {"called": True, "due_at": case((now, func.now()), else_=_R.due_at)}
+    rows = await tx.execute(update(redemptions).where(*named).values(told).returning(_R.due_at <= func.now()))
+    return any(due for (due,) in rows)
+
+
+async def lock(tx: Tx, program_id: str, redemption_id: UUID) -> Redemption | None:
+    """A program's redemption, which nobody else changes before this transaction ends."""
+    named = selection().where(_R.program_id == program_id, _R.redemption_id == redemption_id)
+    row = (await tx.execute(named.with_for_update())).one_or_none()
+    return None if row is None else parse(row)
 
 
 async def find(tx: Tx, program_id: str, redemption_id: UUID) -> Redemption | None:
     """A program's redemption."""
     row = (
-        await tx.execute(_select().where(_R.program_id == program_id, _R.redemption_id == redemption_id))
+        await tx.execute(selection().where(_R.program_id == program_id, _R.redemption_id == redemption_id))
     ).one_or_none()
-    return None if row is None else _redemption(row)
+    return None if row is None else parse(row)
 
 
 async def page(tx: Tx, program_id: str, member_id: str, after: UUID | None, size: int) -> list[Redemption]:
     """At most `size` redemptions of a member, newest first, from the one after `after`."""
-    statement = _select().where(_R.program_id == program_id, _R.member_id == member_id)
+    statement = selection().where(_R.program_id == program_id, _R.member_id == member_id)
     if after is not None:
         statement = statement.where(_R.redemption_id < after)
     rows = await tx.execute(statement.order_by(_R.redemption_id.desc()).limit(size))
-    return [_redemption(row) for row in rows]
-
-
-async def insert_secrets(tx: Tx, secrets: Mapping[Place, Sealed]) -> None:
-    """Stores sealed values at their places, each once."""
-    rows = [
-        {
-            "program_id": place.program_id,
-            "redemption_id": place.redemption_id,
-            "number": place.number,
-            "key_id": one.key_id,
-            "wrapped_key": one.wrapped_key,
-            "ciphertext": one.ciphertext,
-        }
-        for place, one in secrets.items()
-    ]
-    await tx.execute(insert(sealed), rows)
-
-
-async def secrets(tx: Tx, redemption: Redemption) -> dict[Place, Sealed]:
-    """The sealed recipient and codes of a redemption, in the order of their numbers."""
-    statement = select(sealed).where(_is(sealed.c, redemption)).order_by(sealed.c.number)
-    return {
-        Place(row.program_id, row.redemption_id, row.number): Sealed(row.key_id, row.wrapped_key, row.ciphertext)
-        for row in await tx.execute(statement)
-    }
-
-
-async def show_codes(tx: Tx, redemption: Redemption, codes: Sequence[str]) -> None:
-    """Stores of each code what lists may show."""
-    for number, code in enumerate(codes, 1):
-        shown = update(items).where(_is(items.c, redemption), items.c.number == number)
-        await tx.execute(shown.values(code_masked=mask(code)))
+    return [parse(row) for row in rows]
 
 
 async def free_key(tx: Tx, claim: Claim) -> None:
@@ -147,6 +165,45 @@ async def free_key(tx: Tx, claim: Claim) -> None:
     )
 
 
+def selection() -> Select[Any]:
+    """Selects redemptions as `parse` reads them."""
+    sent_s_ago = func.coalesce(extract("epoch", func.now() - _R.sent_at), 0)
+    issued, masked = _of_items(items.c.issued), _of_items(items.c.code_masked)
+    return select(redemptions, issued.label("issued"), masked.label("masked"), sent_s_ago.label("sent_s_ago"))
+
+
+def parse(row: Any) -> Redemption:
+    """The redemption of a row of `selection`."""
+    choice = Choice(**{name: getattr(row, name) for name in Choice.__dataclass_fields__})
+    names = Redemption.__dataclass_fields__.keys() - {"choice", "state", "answer", "units", "sent_s_ago"}
+    same = {name: getattr(row, name) for name in names}
+    return Redemption(
+        choice=choice,
+        state=State(row.state),
+        answer=None if row.answer is None else Answer(row.answer),
+        units=tuple(Unit(*unit) for unit in zip(row.issued, row.masked, strict=True)),
+        sent_s_ago=float(row.sent_s_ago),
+        **same,
+    )
+
+
+async def _claim(tx: Tx, redemption: Redemption, changed: Mapping[str, Any]) -> Redemption:
+    claimed = replace(redemption, fencing_token=redemption.fencing_token + 1)
+    await _update_claimed(tx, redemption, {**changed, "fencing_token": claimed.fencing_token})
+    return claimed
+
+
+def _due_at(after: Redemption, then: Then) -> Any:
+    due_at = null() if then.due_in_s is None else _from_now(then.due_in_s)
+    asking = after.state in ASKING and not then.leased
+    return case((_R.called, func.now()), else_=due_at) if asking else due_at
+
+
+def _free() -> ColumnElement[bool]:
+    """Nobody has the redemption: it waits, or has ended, or the lease of whoever had it is over."""
+    return or_(~_R.leased, _R.due_at <= func.now())
+
+
 async def _update_claimed(tx: Tx, redemption: Redemption, changed: Mapping[str, Any]) -> None:
     held = _R.fencing_token == redemption.fencing_token
     result = await tx.execute(update(redemptions).where(_is(_R, redemption), held).values(**changed))
@@ -159,34 +216,15 @@ async def _insert_edge(tx: Tx, redemption: Redemption, answer: Answer | None, re
     await tx.execute(insert(edges).values(**_key(redemption), **edge, answer=answer, reason=reason))
 
 
-def _select() -> Select[Any]:
-    masked = (
-        select(items.c.code_masked)
-        .where(items.c.program_id == _R.program_id, items.c.redemption_id == _R.redemption_id)
-        .order_by(items.c.number)
-    )
-    sent_s_ago = func.coalesce(extract("epoch", func.now() - _R.sent_at), 0)
-    return select(redemptions, func.array(masked.scalar_subquery()).label("masked"), sent_s_ago.label("sent_s_ago"))
-
-
-def _redemption(row: Any) -> Redemption:
-    choice = Choice(**{name: getattr(row, name) for name in Choice.__dataclass_fields__})
-    names = Redemption.__dataclass_fields__.keys() - {"choice", "state", "answer", "masked", "sent_s_ago"}
-    same = {name: getattr(row, name) for name in names}
-    return Redemption(
-        choice=choice,
-        state=State(row.state),
-        answer=None if row.answer is None else Answer(row.answer),
-        masked=tuple(row.masked),
-        sent_s_ago=float(row.sent_s_ago),
-        **same,
-    )
+def _of_items(column: Any) -> ColumnElement[Any]:
+    of_one = items.c.program_id == _R.program_id, items.c.redemption_id == _R.redemption_id
+    return func.array(select(column).where(*of_one).order_by(items.c.number).scalar_subquery())
 
 
 def _progress(redemption: Redemption) -> dict[str, Any]:
     """The columns that change on the way."""
-    names = ("state", "answer", "version", "reason", "refusal", "points_hold_id", "funding_hold_id", "attempts")
-    return {name: getattr(redemption, name) for name in names}
+    names = "state", "answer", "version", "reason", "refusal", "points_hold_id", "funding_hold_id", "cancel_key"
+    return {name: getattr(redemption, name) for name in (*names, "attempts")}
 
 
 def _key(redemption: Redemption) -> dict[str, Any]:

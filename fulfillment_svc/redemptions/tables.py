@@ -4,6 +4,7 @@ from typing import Final
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    false,
     func,
     text,
 )
@@ -20,9 +22,11 @@ from sqlalchemy import (
 from fulfillment_svc.tables import metadata
 
 _STATES: Final = (
-    "'HOLDING_POINTS', 'HOLDING_FUNDING', 'DECLINING', 'ACCEPTED', 'ORDERING', 'UNKNOWN', 'CAPTURING_POINTS', "
-    "'CAPTURING_FUNDING', 'DELIVERING', 'FULFILLED', 'RELEASING_POINTS', 'RELEASING_FUNDING', 'FAILED'"
+    "'HOLDING_POINTS', 'HOLDING_FUNDING', 'DECLINING', 'ACCEPTED', 'CANCELLING_POINTS', 'CANCELLING_FUNDING', "
+    "'CANCELLED', 'ORDERING', 'UNKNOWN', 'CAPTURING_POINTS', 'CAPTURING_FUNDING', 'DELIVERING', 'FULFILLED', "
+    "'PARTIALLY_FULFILLED', 'RELEASING_POINTS', 'RELEASING_FUNDING', 'FAILED'"
 )
+_ENDED: Final = "'FULFILLED', 'PARTIALLY_FULFILLED', 'FAILED', 'CANCELLED'"
 _REDEMPTION: Final = ["redemptions.program_id", "redemptions.redemption_id"]
 
 redemptions: Final = Table(
@@ -54,13 +58,31 @@ redemptions: Final = Table(
     Column("attempts", BigInteger, nullable=False),
     Column("due_at", DateTime(timezone=True), comment="from when on a worker may take it: a lease lies in the future"),
     Column("fencing_token", BigInteger, nullable=False, comment="counts the claims; a write needs the present one"),
+    Column(
+        "leased",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="until due_at it is somebody's, and not only waiting",
+    ),
+    Column(
+        "called",
+        Boolean,
+        nullable=False,
+        server_default=false(),
+        comment="by the provider, since it was last asked",
+    ),
+    Column("cancel_key", Text, comment="the idempotency key of the call that has called it off"),
+    Column("parked_at", DateTime(timezone=True), comment="since when it needs a person"),
     CheckConstraint(f"state IN ({_STATES})", name="redemptions_state_known"),
     CheckConstraint("points > 0", name="redemptions_points_positive"),
     CheckConstraint("quantity > 0 AND denomination_minor > 0", name="redemptions_value_positive"),
-    # So there is no state that nobody works on (R7).
-    CheckConstraint("(due_at IS NULL) = (state IN ('FULFILLED', 'FAILED'))", name="redemptions_due_unless_ended"),
+    # So there is no state that nobody works on (R7). One that has ended may be due, to be looked at again.
+    CheckConstraint(f"due_at IS NOT NULL OR state IN ({_ENDED})", name="redemptions_due_unless_ended"),
     Index("redemptions_by_member", "program_id", "member_id", "redemption_id"),
     Index("redemptions_by_due", "due_at", "program_id", postgresql_where=text("due_at IS NOT NULL")),
+    Index("redemptions_by_reference", "redemption_id"),
+    Index("redemptions_parked", "parked_at", "program_id", postgresql_where=text("parked_at IS NOT NULL")),
 )
 
 items: Final = Table(
@@ -70,6 +92,7 @@ items: Final = Table(
     Column("redemption_id", Uuid, primary_key=True),
     Column("number", BigInteger, primary_key=True, comment="from 1"),
     Column("code_masked", Text, nullable=False, comment="empty until the code is issued"),
+    Column("issued", Boolean, comment="unknown before the provider's definite answer"),
     ForeignKeyConstraint(["program_id", "redemption_id"], _REDEMPTION, name="redemption_items_redemption"),
 )
 
@@ -83,6 +106,19 @@ sealed: Final = Table(
     Column("wrapped_key", LargeBinary, nullable=False),
     Column("ciphertext", LargeBinary, nullable=False),
     ForeignKeyConstraint(["program_id", "redemption_id"], _REDEMPTION, name="redemption_secrets_redemption"),
+    Index("redemption_secrets_by_key", "key_id", "program_id"),
+)
+
+# Append-only: the runtime role may not change or delete a row.
+reveals: Final = Table(
+    "redemption_reveals",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("redemption_id", Uuid, primary_key=True),
+    Column("reveal_id", Uuid, primary_key=True),
+    Column("actor", Text, nullable=False, comment="the credential that has seen the codes"),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    ForeignKeyConstraint(["program_id", "redemption_id"], _REDEMPTION, name="redemption_reveals_redemption"),
 )
 
 edges: Final = Table(

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -10,10 +11,18 @@ from rewards.fulfillment.v1 import redemptions_pb2 as pb
 from rewards.fulfillment.v1.webhooks_pb2 import Event
 
 from fulfillment_svc.redemptions.mail import Recipient
-from fulfillment_svc.redemptions.rules import Choice, Redemption
+from fulfillment_svc.redemptions.states import GIVEN_BACK, State
+from fulfillment_svc.redemptions.values import Choice, Redemption, Unit
 from svckit import money
 from svckit.clock import new_id
 from svckit.errors import internal
+
+_EVENTS: Final = {
+    State.FULFILLED: "redemption.fulfilled",
+    State.PARTIALLY_FULFILLED: "redemption.fulfilled",
+    State.FAILED: "redemption.failed",
+    State.CANCELLED: "redemption.cancelled",
+}
 
 
 def quote_request(program_id: str, request: pb.CreateRedemptionRequest) -> QuoteRewardRequest:
@@ -56,17 +65,23 @@ def redemption(one: Redemption) -> pb.Redemption:
         status=pb.Redemption.Status.Value(one.status),
         points=one.choice.points,
         transaction_id=str(one.points_hold_id or ""),
-        items=[_item(one.choice, number, masked) for number, masked in enumerate(one.masked, 1)],
+        items=[_item(one, number) for number in range(1, one.choice.quantity + 1)],
         member_id=one.member_id,
         reward_id=one.choice.reward_id,
         created_at=_timestamp(one.created_at),
         failure_reason=one.reason,
+        points_refunded=_points_refunded(one),
     )
 
 
 def created(one: Redemption) -> pb.CreateRedemptionResponse:
     """The answer to the request that made it, which is also kept under its key."""
     return pb.CreateRedemptionResponse(redemption=redemption(one))
+
+
+def cancelled(one: Redemption) -> pb.CancelRedemptionResponse:
+    """The answer to the request that called it off, which is also kept under its key."""
+    return pb.CancelRedemptionResponse(redemption=redemption(one))
 
 
 def redemption_id(sent: str) -> UUID | None:
@@ -84,12 +99,13 @@ def ended(one: Redemption, at: datetime) -> Event:
         "redemptionId": str(one.redemption_id),
         "rewardId": one.choice.reward_id,
         "points": one.choice.points,
+        "pointsRefunded": _points_refunded(one),
         "status": one.status.value,
     }
     return Event(
         event_id=str(new_id()),
         program_id=one.program_id,
-        type=f"redemption.{one.status.lower()}",
+        type=_EVENTS[one.state],
         member_id=one.member_id,
         created_at=_timestamp(at),
         data_json=json.dumps(data, separators=(",", ":")),
@@ -106,11 +122,26 @@ def _quantity(request: pb.CreateRedemptionRequest) -> int:
     return request.quantity if request.HasField("quantity") else 1
 
 
-def _item(choice: Choice, number: int, masked: str) -> pb.Item:
+def _item(one: Redemption, number: int) -> pb.Item:
+    choice, unit = one.choice, one.units[number - 1]
     return pb.Item(
         number=number,
         brand=choice.brand,
         denomination=money.major(choice.denomination_minor, choice.currency),
         currency=choice.currency,
-        code_masked=masked,
+        code_masked=unit.masked,
+        status=_item_status(one, unit),
+        points=choice.shares[number - 1],
     )
+
+
+def _item_status(one: Redemption, unit: Unit) -> pb.Item.Status.ValueType:
+    if unit.issued:
+        return pb.Item.ISSUED
+    return pb.Item.REFUNDED if unit.issued is False or one.state in GIVEN_BACK else pb.Item.PENDING
+
+
+def _points_refunded(one: Redemption) -> int:
+    if one.state is State.PARTIALLY_FULFILLED or (one.state in GIVEN_BACK and one.points_hold_id):
+        return one.choice.points - one.issued_points
+    return 0

@@ -1,11 +1,13 @@
+import base64
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import NamedTuple
 
 import psycopg
 import pytest
 from psycopg import sql
-from rewards.fulfillment.v1 import redemptions_pb2, redemptions_pb2_grpc
 
 from devmesh.pki import Authority
 from devmesh.postgres import PostgresServer
@@ -14,9 +16,11 @@ from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
 from fulfillment_svc.tests.world import Service, World
+from svckit.clients import open_channel
 from svckit.db import Database
-from svckit.server import Served
 from svckit.testing import calling, serving
+
+_EMPTY = "TRUNCATE redemptions, idempotency_keys, programs, events, event_sequences, webhook_endpoints CASCADE"
 
 
 class Copy(NamedTuple):
@@ -29,13 +33,18 @@ class Copy(NamedTuple):
 @pytest.fixture(scope="session")
 async def provider_process(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SandboxProvider]:
     process = SandboxProvider(tmp_path_factory.mktemp("provider"))
+    await process.door.open()
     yield process
     await process.stop()
+    await process.door.close()
 
 
 @pytest.fixture
 async def provider(provider_process: SandboxProvider) -> SandboxProvider:
-    """The sandbox provider, running and without faults; its journal is that of the whole run."""
+    """The sandbox provider, running, without faults, and with nobody to call back; its journal is that of the whole
+    run."""
+    provider_process.door.stub = None
+    provider_process.door.answers.clear()
     await provider_process.start()
     await provider_process.clear()
     return provider_process
@@ -111,7 +120,7 @@ async def db(own_database: tuple[str, Database]) -> Database:
     """The service's own database, emptied."""
     owner, db = own_database
     async with await psycopg.AsyncConnection.connect(owner) as connection:
-        await connection.execute("TRUNCATE redemptions, idempotency_keys, programs, events, event_sequences CASCADE")
+        await connection.execute(_EMPTY)
     return db
 
 
@@ -124,13 +133,35 @@ async def harness(
         session = await stack.enter_async_context(open_session())
         adapter = HttpProvider(session, provider.url, idempotent=True, visibility_s=0, timeout_s=1)
         harness = Harness(db, world, provider, mailbox, adapter)
-        served = Served(
-            redemptions_pb2.DESCRIPTOR.services_by_name["RedemptionsService"],
-            redemptions_pb2_grpc.add_RedemptionsServiceServicer_to_server,
-            (await harness.assemble()).servicer,
-        )
-        at = await stack.enter_async_context(serving(authority.issue("fulfillment_svc"), [served]))
+        at = await stack.enter_async_context(serving(authority.issue("fulfillment_svc"), await harness.served()))
         gateway = authority.issue("gateway")
         await harness.serve(await stack.enter_async_context(calling(at, "fulfillment_svc", gateway)))
         yield harness
         failpoints.load("")
+
+
+@pytest.fixture
+async def process(
+    harness: Harness, own_database: tuple[str, object], authority: Authority, tmp_path: Path
+) -> AsyncIterator[Service]:
+    """The process on the harness's database; the harness's calls go to it."""
+    key = tmp_path / "code_key"
+    key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
+    runtime = own_database[0].replace("_owner@", "_runtime@")
+    world = harness.world
+    service = Service(
+        tmp_path,
+        "fulfillment_svc",
+        runtime,
+        authority,
+        REWARDS_CODE_KEY_FILE=str(key),
+        REWARDS_SMTP=f"127.0.0.1:{harness.mailbox.port}",
+        REWARDS_PROVIDER_URL=harness.provider.url,
+        REWARDS_PROVIDER_SECRET_FILE=harness.provider.secret_file,
+        REWARDS_PEERS=f"ledger_svc={world.ledger.address},catalog_svc={world.catalog.address}",
+    )
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(service.stop)
+        gateway = open_channel(service.address, "fulfillment_svc", authority.issue("gateway"))
+        await harness.serve(await stack.enter_async_context(gateway))
+        yield service

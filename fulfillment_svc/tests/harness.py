@@ -12,16 +12,25 @@ import grpc
 import pytest
 from grpc_status import rpc_status
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
+from rewards.fulfillment.v1 import (
+    providers_pb2,
+    providers_pb2_grpc,
+    redemptions_pb2,
+    redemptions_pb2_grpc,
+    review_pb2,
+    review_pb2_grpc,
+)
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
-from rewards.fulfillment.v1 import redemptions_pb2_grpc
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 from sqlalchemy import text
 
 from fulfillment_svc.codes import Vault
+from fulfillment_svc.providers.callbacks import CallbacksServicer
 from fulfillment_svc.providers.over_http import HttpProvider
 from fulfillment_svc.redemptions.assembly import Outside, Room, assemble
 from fulfillment_svc.redemptions.failpoints import Killed
 from fulfillment_svc.redemptions.mail import Mailer
+from fulfillment_svc.review.servicer import ReviewServicer
 from fulfillment_svc.tables import keys, programs
 from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
 from fulfillment_svc.tests.world import REWARD, Funds, Tenant, World
@@ -30,9 +39,18 @@ from svckit.clock import system_clock
 from svckit.db import Database
 from svckit.errors import Reason, Refused, from_status
 from svckit.idempotency import Idempotency
+from svckit.server import Served
 from svckit.testing import headers, partner
 
 SENDER = Address("Rewards", addr_spec="no-reply@rewards.mesh")
+
+
+ENDS = {
+    "FULFILLED": "redemption.fulfilled",
+    "PARTIALLY_FULFILLED": "redemption.fulfilled",
+    "FAILED": "redemption.failed",
+    "CANCELLED": "redemption.cancelled",
+}
 
 
 @dataclass
@@ -55,13 +73,44 @@ class Harness:
             providers={"sandbox": self.adapter},
             mailer=Mailer("127.0.0.1", self.mailbox.port, SENDER),
         )
-        idempotent = Idempotency(self.db, keys, b"fingerprint")
-        return assemble(self.db, idempotent, Vault([self.master_key]), outside, events.ingest, system_clock)
+        return assemble(self.db, self.idempotent(), Vault([self.master_key]), outside, events.ingest, system_clock)
+
+    def idempotent(self) -> Idempotency:
+        """The keys of the database."""
+        return Idempotency(self.db, keys, b"fingerprint")
+
+    async def served(self) -> list[Served]:
+        """What the service serves of the room."""
+        room = await self.assemble()
+        callbacks = CallbacksServicer({"sandbox": ["b2xkIHNlY3JldA==", self.provider.door.secret]}, room.look_again)
+        return [
+            Served(
+                redemptions_pb2.DESCRIPTOR.services_by_name["RedemptionsService"],
+                redemptions_pb2_grpc.add_RedemptionsServiceServicer_to_server,
+                room.servicer,
+            ),
+            Served(
+                providers_pb2.DESCRIPTOR.services_by_name["ProvidersService"],
+                providers_pb2_grpc.add_ProvidersServiceServicer_to_server,
+                callbacks,
+            ),
+            Served(
+                review_pb2.DESCRIPTOR.services_by_name["ReviewService"],
+                review_pb2_grpc.add_ReviewServiceServicer_to_server,
+                ReviewServicer(self.db, self.idempotent(), room.saga, room.wake),
+            ),
+        ]
 
     async def serve(self, channel: grpc.aio.Channel) -> None:
         """Calls the room over this channel."""
         self._channel = channel
         self.stub = redemptions_pb2_grpc.RedemptionsServiceStub(channel)
+        self.callbacks = providers_pb2_grpc.ProvidersServiceStub(channel)
+        self.desk = review_pb2_grpc.ReviewServiceStub(channel)
+
+    def answer_callbacks(self) -> None:
+        """From now on the provider's callbacks reach the room."""
+        self.provider.door.stub = self.callbacks
 
     async def connected(self) -> None:
         """Waits until the channel is through again, after its other end was away."""
@@ -86,6 +135,13 @@ class Harness:
         response = await call
         sent = dict(await call.initial_metadata())
         return response.redemption, sent.get("idempotency-replayed") == "true"
+
+    async def cancel(self, tenant: Tenant, redemption_id: str, key: str = "cancel") -> pb.Redemption:
+        """Calls a redemption off."""
+        metadata = headers(partner(tenant.program_id, "redemptions:write"), key)
+        sent = pb.CancelRedemptionRequest(redemption_id=redemption_id)
+        response: pb.CancelRedemptionResponse = await self.stub.CancelRedemption(sent, metadata=metadata)
+        return response.redemption
 
     async def get(self, tenant: Tenant, redemption_id: str) -> pb.Redemption:
         """Reads a redemption."""
@@ -130,23 +186,31 @@ class Harness:
         entries = await self.provider.journal(redemption_id)
         return sum(entry["event"] == "DECIDED" and entry["status"] == "ISSUED" for entry in entries)
 
+    async def issued_units(self, redemption_id: str) -> list[int]:
+        """The numbers of the items that the provider has issued, by its own journal."""
+        entries = await self.provider.journal(redemption_id)
+        return [item["number"] for entry in entries for item in entry.get("items", ()) if "code" in item]
+
     async def check(self, tenant: Tenant, before: Funds, funding_before: Funds) -> str:
         """What must hold of a tenant's one redemption at its end, whatever happened; its state (R2, R3, R6)."""
         rows = await self.execute("SELECT * FROM redemptions WHERE program_id = :p", p=tenant.program_id)
         (row,) = rows
         issued = await self.issued(str(row.redemption_id))
-        assert (row.state, issued) in (("FULFILLED", 1), ("FAILED", 0))
-        points, value = (row.points, row.quantity * row.denomination_minor) if issued else (0, 0)
+        assert (row.state, issued) in (("FULFILLED", 1), ("PARTIALLY_FULFILLED", 1), ("FAILED", 0), ("CANCELLED", 0))
+        units = await self.issued_units(str(row.redemption_id))
+        share, left = divmod(row.points, row.quantity)
+        points, value = sum(share + (unit <= left) for unit in units), len(units) * row.denomination_minor
+        assert (len(units) == row.quantity) == (row.state == "FULFILLED")
         assert await tenant.points() == Funds(before.balance - points, 0)
         assert await tenant.funding() == Funds(funding_before.balance - value, 0)
         history = await self.execute(
             "SELECT version, state FROM redemption_edges WHERE redemption_id = :r ORDER BY version", r=row.redemption_id
         )
         assert [edge.version for edge in history] == list(range(1, row.version + 1))
-        assert [edge.state for edge in history if edge.state in ("FULFILLED", "FAILED")] == [row.state]
+        assert [edge.state for edge in history if edge.state in ENDS] == [row.state]
         told = await self.execute("SELECT type FROM events WHERE program_id = :p", p=tenant.program_id)
         # A request that was refused was answered so, and there is nothing else to tell.
-        assert [one.type for one in told] == ([] if row.refusal else [f"redemption.{row.state.lower()}"])
+        assert [one.type for one in told] == ([] if row.refusal else [ENDS[row.state]])
         return str(row.state)
 
 

@@ -1,22 +1,32 @@
 """What stands outside the service in its tests, as real processes: the sandbox provider and a mailbox."""
 
 import asyncio
+import base64
 import functools
+import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import aiohttp
+import grpc
+from aiohttp import web
+from google.api.httpbody_pb2 import HttpBody
+from grpc_status import rpc_status
+from rewards.fulfillment.v1 import providers_pb2
 
 from devmesh import mailbox
 from devmesh.layout import ROOT
 from devmesh.process import Child, Command, Part, until_ready
 from devmesh.readiness import accepts_connections
 from devmesh.sockets import choose_port
+from svckit.call import Kind, Principal
+from svckit.errors import Reason, from_status
+from svckit.testing import headers
 
 _DEADLINE_S = 30.0
 
@@ -66,12 +76,64 @@ class Process:
             self._child = None
 
 
+class Door:
+    """Takes the provider's callbacks in, as the gateway does, and hands them on to `stub`; without one, nobody is
+    there. `answers` has what became of each."""
+
+    def __init__(self) -> None:
+        self.port = choose_port()
+        self.secret = base64.b64encode(secrets.token_bytes(32)).decode()
+        self.stub: Any = None
+        self.answers: list[str] = []
+
+    async def open(self) -> None:
+        """Serves from now on."""
+        application = web.Application()
+        application.router.add_post("/callbacks", self._take)
+        self._runner = web.AppRunner(application, access_log=None)
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+
+    async def close(self) -> None:
+        """Ends it."""
+        await self._runner.cleanup()
+
+    async def send(self, provider: str, data: bytes, sent: Mapping[str, str]) -> str:
+        """What the service answers to a callback: "OK", or a reason."""
+        names = "webhook-id", "webhook-timestamp", "webhook-signature"
+        metadata = [*headers(Principal(Kind.PUBLIC)), *((name, sent[name]) for name in names if name in sent)]
+        payload = HttpBody(content_type="application/json", data=data)
+        request = providers_pb2.ReceiveCallbackRequest(provider=provider, payload=payload)
+        try:
+            await self.stub.ReceiveCallback(request, metadata=tuple(metadata))
+        except grpc.aio.AioRpcError as error:
+            status = rpc_status.from_call(error)  # type: ignore[arg-type]
+            return error.code().name if status is None else Reason.Name(from_status(status).reason)
+        return "OK"
+
+    async def _take(self, request: web.Request) -> web.Response:
+        if self.stub is None:
+            return web.Response(status=404)
+        answer = await self.send("sandbox", await request.read(), request.headers)
+        self.answers.append(answer)
+        return web.Response(status={"OK": 200, "UNAUTHENTICATED": 401, "INVALID_REQUEST": 400}.get(answer, 503))
+
+
 class SandboxProvider(Process):
-    """The sandbox provider, its faults and its journal."""
+    """The sandbox provider, its faults and its journal. It calls back at `door`."""
 
     def __init__(self, folder: Path) -> None:
         port = choose_port()
-        env = {"REWARDS_LISTEN": f"127.0.0.1:{port}", "REWARDS_JOURNAL": str(folder / "journal.jsonl")}
+        self.door = Door()
+        key = folder / "provider_secret"
+        key.write_text(self.door.secret)
+        env = {
+            "REWARDS_LISTEN": f"127.0.0.1:{port}",
+            "REWARDS_JOURNAL": str(folder / "journal.jsonl"),
+            "REWARDS_CALLBACK_URL": f"http://127.0.0.1:{self.door.port}/callbacks",
+            "REWARDS_PROVIDER_SECRET_FILE": str(key),
+        }
+        self.secret_file = str(key)
         super().__init__(folder, "provider", ["fulfillment_svc.providers.sandbox"], env, port)
         self.url = f"http://127.0.0.1:{port}"
 
@@ -79,6 +141,11 @@ class SandboxProvider(Process):
         """Switches a fault on, by default for the next order."""
         status = await self.ask("PUT", "/faults", json={"fault": fault, **(orders or {"next": 1})})
         assert status == 200
+
+    async def order(self, reference: str, brand: str) -> None:
+        """Orders one item of 10 dollars past the service, as if its own order had been late."""
+        item = {"number": 1, "brand": brand, "valueMinor": 1000, "currency": "USD"}
+        assert await self.ask("POST", "/orders", json={"reference": reference, "items": [item]}) == 200
 
     async def clear(self) -> None:
         """Switches all faults off."""
@@ -88,6 +155,12 @@ class SandboxProvider(Process):
         """The status of an answer."""
         async with aiohttp.request(method, f"{self.url}{path}", **what) as response:
             return response.status
+
+    async def has_called(self) -> bool:
+        """True if no callback is under way any more."""
+        async with aiohttp.request("GET", f"{self.url}/callbacks") as response:
+            under_way: int = (await response.json())["underWay"]
+        return under_way == 0
 
     async def journal(self, reference: str = "") -> list[dict[str, Any]]:
         """What it has decided and what came again, of one order or of all."""

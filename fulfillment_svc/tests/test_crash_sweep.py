@@ -27,7 +27,7 @@ async def crash(harness: Harness, tenant: Tenant, name: str, recipient: pb.Recip
     assert not failpoints.armed(), "this crash never came"
 
 
-@pytest.mark.parametrize("name", failpoints.NAMES)
+@pytest.mark.parametrize("name", [name for name in failpoints.NAMES if not name.startswith(("cancel", "review"))])
 async def test_a_crash_anywhere_leaves_nothing_half_done(harness: Harness, name: str) -> None:
     tenant, recipient = await harness.tenant(), address()
     fault = FAULTS.get(name.split(".", maxsplit=1)[0])

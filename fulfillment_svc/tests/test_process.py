@@ -1,46 +1,13 @@
 """fulfillment_svc as the process that runs in the mesh: killed on the way, it goes on when it is back."""
 
 import asyncio
-import base64
-import secrets
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 
-from devmesh.pki import Authority
 from fulfillment_svc.tests.harness import Harness, address
 from fulfillment_svc.tests.world import Funds, Service
-from svckit.clients import open_channel
-
-
-@pytest.fixture
-async def process(
-    harness: Harness, own_database: tuple[str, object], authority: Authority, tmp_path: Path
-) -> AsyncIterator[Service]:
-    """The process on the harness's database; the harness's calls go to it."""
-    key = tmp_path / "code_key"
-    key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
-    runtime = own_database[0].replace("_owner@", "_runtime@")
-    world = harness.world
-    service = Service(
-        tmp_path,
-        "fulfillment_svc",
-        runtime,
-        authority,
-        REWARDS_CODE_KEY_FILE=str(key),
-        REWARDS_SMTP=f"127.0.0.1:{harness.mailbox.port}",
-        REWARDS_PROVIDER_URL=harness.provider.url,
-        REWARDS_PEERS=f"ledger_svc={world.ledger.address},catalog_svc={world.catalog.address}",
-    )
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(service.stop)
-        gateway = open_channel(service.address, "fulfillment_svc", authority.issue("gateway"))
-        await harness.serve(await stack.enter_async_context(gateway))
-        yield service
 
 
 @pytest.mark.parametrize("failpoint", ["hold-funding.after", "order.after", "capture-points.after", "deliver.after"])

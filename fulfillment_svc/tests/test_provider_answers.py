@@ -38,6 +38,18 @@ def test_an_answer_that_fits_is_believed() -> None:
     assert seen({"reference": "r", "status": "NOT_FOUND"}, 404) == NotSeen()
 
 
+def test_an_item_is_issued_or_rejected() -> None:
+    answer = copy.deepcopy(ISSUED)
+    del answer["items"][0]["code"]
+    assert seen(answer) == MALFORMED
+    answer["items"][0]["rejected"] = "OUT_OF_STOCK"
+    assert seen(answer) == Issued((None, "BBBB"), "OUT_OF_STOCK")
+    answer["items"][0]["code"] = "AAAA"
+    assert seen(answer) == CONTRADICTION
+    rejected = [{**{k: v for k, v in item.items() if k != "code"}, "rejected": "no"} for item in ISSUED["items"]]
+    assert seen({**ISSUED, "items": rejected}) == Rejected("REJECTED"), "nothing is issued, so it is a no"
+
+
 @pytest.mark.parametrize(
     ("member", "value"),
     [("number", 3), ("brand", "Other"), ("valueMinor", 1001), ("valueMinor", 1000.0), ("valueMinor", "1000"),

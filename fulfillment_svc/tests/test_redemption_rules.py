@@ -11,20 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fulfillment_svc.redemptions import rules, wire
-from fulfillment_svc.redemptions.rules import (
-    EDGES,
-    STEPS,
-    TERMINAL,
-    UNDECIDED,
-    Answer,
-    Choice,
-    Conduct,
-    Redemption,
-    Reply,
-    State,
-    Status,
-    Step,
-)
+from fulfillment_svc.redemptions.states import EDGES, STEPS, TERMINAL, UNDECIDED, Answer, State, Status, Step
+from fulfillment_svc.redemptions.values import Choice, Conduct, Redemption, Reply, Unit
 from svckit.errors import Reason, Refused
 
 CHOICE = Choice("coffee-10", 3, "Coffee", "Kaffa", 2, 1000, "USD", 1600)
@@ -32,16 +20,21 @@ PROVIDER = Conduct(idempotent=True, visibility_s=3.0)
 
 conducts = st.builds(Conduct, idempotent=st.booleans(), visibility_s=st.sampled_from([0.0, 3.0]))
 # More often than not things work, or few walks would come as far as an order.
-drawn = st.sampled_from([Answer.DONE, Answer.DONE, Answer.REFUSED, Answer.UNKNOWN, Answer.NOT_SEEN])
+drawn = st.sampled_from([Answer.DONE, Answer.DONE, Answer.PART, Answer.REFUSED, Answer.UNKNOWN, Answer.NOT_SEEN])
 walks = st.lists(st.tuples(drawn, st.sampled_from([0.0, 9.0])), min_size=8, max_size=40)
 
 
 def new() -> Redemption:
-    return Redemption("acme", uuid.uuid4(), "m_1", CHOICE, "sandbox", "k", datetime(2026, 1, 1, tzinfo=UTC))
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    return Redemption("acme", uuid.uuid4(), "m_1", CHOICE, "sandbox", "k", at, (Unit(),) * CHOICE.quantity)
 
 
 def reply(step: Step, answer: Answer) -> Reply:
-    """What a step can really come back with: only a query does not see an order."""
+    """What a step can really come back with: only a query does not see an order, only an order is done in part."""
+    if step in (Step.ORDER, Step.QUERY) and answer in (Answer.DONE, Answer.PART):
+        return Reply.issued(("CODE", "CODE" if answer is Answer.DONE else None), "PROVIDER_OUT_OF_STOCK")
+    if answer is Answer.PART:
+        answer = Answer.DONE
     if answer is Answer.NOT_SEEN and step is not Step.QUERY:
         answer = Answer.UNKNOWN
     hold = uuid.uuid4() if step in (Step.HOLD_POINTS, Step.HOLD_FUNDING) and answer is Answer.DONE else None
@@ -53,12 +46,14 @@ def walk(answers: list[tuple[Answer, float]], conduct: Conduct) -> tuple[list[Re
     """The redemption after each answer, and what was done."""
     seen, done = [new()], []
     for answer, sent_s_ago in answers:
-        step = rules.step(replace(seen[-1], sent_s_ago=sent_s_ago), conduct)
-        if step is None:
+        if rules.ended(seen[-1]):
             break
+        step = rules.step(replace(seen[-1], sent_s_ago=sent_s_ago), conduct)
         if step is Step.ORDER:
             seen.append(rules.settle(seen[-1], Reply(Answer.SENT)))
         came = reply(step, answer)
+        if step is Step.DELIVER and came.answer is Answer.DONE:
+            came = replace(came, answer=rules.completed(seen[-1]))
         done.append((step, came.answer))
         seen.append(rules.settle(seen[-1], came))
     return seen, done
@@ -95,7 +90,7 @@ def test_nothing_unknown_leads_anywhere_but_to_unknown() -> None:
 @given(walks, conducts)
 def test_value_is_captured_xor_given_back(answers: list[tuple[Answer, float]], conduct: Conduct) -> None:
     seen, done = walk(answers, conduct)
-    worked = Counter(step for step, answer in done if answer is Answer.DONE)
+    worked = Counter(step for step, answer in done if answer in (Answer.DONE, Answer.PART))
     captured, voided = worked[Step.CAPTURE_POINTS], worked[Step.VOID_POINTS]
     assert captured + voided <= 1
     assert worked[Step.CAPTURE_FUNDING] + worked[Step.VOID_FUNDING] <= 1
@@ -104,7 +99,8 @@ def test_value_is_captured_xor_given_back(answers: list[tuple[Answer, float]], c
     assert not (issued and voided), "given back although issued (R3)"
     assert captured <= issued
     last = seen[-1]
-    if last.state is State.FULFILLED:
+    if last.state in (State.FULFILLED, State.PARTIALLY_FULFILLED):
+        assert last.in_part is (last.state is State.PARTIALLY_FULFILLED)
         assert (captured, worked[Step.CAPTURE_FUNDING], worked[Step.DELIVER]) == (1, 1, 1)
     if last.state is State.FAILED:
         held = worked[Step.HOLD_POINTS], worked[Step.HOLD_FUNDING]
@@ -171,7 +167,9 @@ def test_the_reason_of_a_failure_outlives_the_way_back() -> None:
     assert rules.settle(failed, Reply(Answer.DONE)).reason == "PROVIDER_OUT_OF_STOCK"
     parked = rules.settle(ordered, Reply(Answer.UNKNOWN, "PROVIDER_TIMEOUT"))
     assert (parked.status, parked.reason) == (Status.REVIEW, "PROVIDER_TIMEOUT")
-    assert rules.settle(parked, Reply(Answer.DONE)).reason == ""
+    assert rules.settle(parked, Reply.issued(("A", "B"))).reason == ""
+    partial = rules.settle(parked, Reply.issued(("A", None), "PROVIDER_OUT_OF_STOCK"))
+    assert rules.settle(partial, Reply(Answer.DONE)).reason == "PROVIDER_OUT_OF_STOCK"
 
 
 def test_a_step_that_is_refused_with_no_way_on_waits_for_a_person_and_is_taken_again() -> None:
@@ -181,6 +179,49 @@ def test_a_step_that_is_refused_with_no_way_on_waits_for_a_person_and_is_taken_a
     assert rules.waits(capturing, stuck)
     assert rules.step(stuck, PROVIDER) is Step.CAPTURE_POINTS
     assert rules.settle(stuck, Reply(Answer.DONE)).status is Status.PROCESSING
+
+
+@given(st.integers(1, 2**40), st.integers(1, 10), st.data())
+def test_the_shares_of_the_points_sum_up_and_differ_by_one_at_most(
+    points: int, items: int, data: st.DataObject
+) -> None:
+    choice = replace(CHOICE, points=points, quantity=items)
+    assert sum(choice.shares) == points
+    assert max(choice.shares) - min(choice.shares) <= 1
+    issued = data.draw(st.lists(st.booleans(), min_size=items, max_size=items))
+    one = replace(new(), choice=choice, units=tuple(Unit(issued=is_issued) for is_issued in issued))
+    given_back = sum(share for share, is_issued in zip(choice.shares, issued, strict=True) if not is_issued)
+    assert one.issued_points + given_back == points
+    assert one.issued_minor == 1000 * sum(issued)
+
+
+@pytest.mark.parametrize("end", [State.FAILED, State.CANCELLED, State.PARTIALLY_FULFILLED])
+def test_an_end_stands_and_what_is_issued_after_it_needs_a_person(end: State) -> None:
+    one = replace(new(), state=end)
+    if end is State.PARTIALLY_FULFILLED:
+        one = replace(one, units=(Unit(issued=True, masked="****1234"), Unit(issued=False)))
+    assert rules.step(one, PROVIDER) is Step.QUERY
+    for nothing in (Reply(Answer.REFUSED), Reply(Answer.UNKNOWN), Reply(Answer.NOT_SEEN)):
+        assert rules.settle(one, nothing) == one
+    late = rules.settle(one, Reply.issued(("A", "B")))
+    assert (late.state, late.units, late.parked, late.version) == (end, one.units, True, one.version + 1)
+    assert rules.settle(late, Reply(Answer.REFUSED)) == late, "only a person can say that it is dealt with"
+    same = Reply.issued(("A", None))
+    assert rules.settle(one, same).parked is (end is not State.PARTIALLY_FULFILLED)
+
+
+def test_what_a_person_gave_back_is_watched_and_nothing_else() -> None:
+    releasing = replace(new(), state=State.RELEASING_FUNDING, reason=rules.REFUNDED_BY_OPERATOR)
+    failed = rules.settle(releasing, Reply(Answer.DONE))
+    assert rules.look_again_s(releasing, failed, Answer.DONE, 0.0) == rules.WATCH_S[0]
+    looks = [
+        rules.look_again_s(failed, replace(failed, attempts=attempts), Answer.NOT_SEEN, 0.0) for attempts in range(1, 7)
+    ]
+    assert looks == [*rules.WATCH_S[1:], None]
+    assert rules.look_again_s(failed, failed, Answer.REFUSED, 0.0) is None, "the provider has said no at last"
+    refused = replace(failed, reason="PROVIDER_OUT_OF_STOCK")
+    assert rules.look_again_s(releasing, refused, Answer.DONE, 0.0) is None
+    assert rules.look_again_s(refused, refused, Answer.UNKNOWN, 0.0) is not None, "the provider has called about it"
 
 
 @given(st.integers(0, 10**9), st.floats(0, 1, exclude_max=True))

@@ -11,8 +11,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
 from fulfillment_svc.codes import Place, SealBrokenError, Vault
-from fulfillment_svc.redemptions import rules, store
-from fulfillment_svc.redemptions.rules import TERMINAL, Answer, Choice, Redemption, Reply, State
+from fulfillment_svc.redemptions import rules, secrets_store, store
+from fulfillment_svc.redemptions.states import TERMINAL, Answer, State
+from fulfillment_svc.redemptions.store import Then
+from fulfillment_svc.redemptions.values import Choice, Redemption, Reply, Unit
 from svckit.db import Database, Tx
 
 CHOICE = Choice("coffee-10", 3, "Coffee", "Kaffa", 2, 1000, "USD", 1600)
@@ -22,7 +24,7 @@ VAULT = Vault([b"k" * 32])
 
 def new(program_id: str = "acme", state: State = State.HOLDING_POINTS) -> Redemption:
     now = datetime(2026, 1, 1, tzinfo=UTC)
-    return Redemption(program_id, uuid.uuid4(), "m_1", CHOICE, "sandbox", "k", now, state=state, masked=("", ""))
+    return Redemption(program_id, uuid.uuid4(), "m_1", CHOICE, "sandbox", "k", now, (Unit(),) * 2, state=state)
 
 
 async def stored(db: Database, redemption: Redemption, lease_s: float = 0.0) -> Redemption:
@@ -46,9 +48,7 @@ async def claim(db: Database) -> Redemption | None:
 
 async def settle(db: Database, before: Redemption, reply: Reply) -> Redemption:
     after = rules.settle(before, reply)
-    await db.transact(
-        lambda tx: store.update_redemption(tx, before, after, answer=reply.answer, reason="", due_in_s=60)
-    )
+    await db.transact(lambda tx: store.update_redemption(tx, before, after, reply, Then(60, leased=True)))
     return after
 
 
@@ -120,12 +120,10 @@ async def test_the_database_keeps_what_is_open_due_and_what_has_ended_not(db: Da
     one = await stored(db, new())
     with pytest.raises(IntegrityError, match="redemptions_due_unless_ended"):
         await run(db, "UPDATE redemptions SET due_at = NULL")
-    with pytest.raises(IntegrityError, match="redemptions_due_unless_ended"):
-        await run(db, "UPDATE redemptions SET state = :s", s=state)
     with pytest.raises(IntegrityError, match="redemptions_state_known"):
         await run(db, "UPDATE redemptions SET state = 'LOST'")
-    ended = replace(one, state=state, version=2)
-    await db.transact(lambda tx: store.update_redemption(tx, one, ended, answer=Answer.DONE, reason="", due_in_s=0))
+    ended, left_alone = replace(one, state=state, version=2), Then(None, leased=False)
+    await db.transact(lambda tx: store.update_redemption(tx, one, ended, Reply(Answer.DONE), left_alone))
     assert await claim(db) is None
 
 
@@ -142,23 +140,23 @@ async def test_an_item_never_gets_a_second_code(db: Database) -> None:
     for code in (b"first", b"second"):
         sealed = {place: VAULT.seal(code, place)}
         if code == b"first":
-            await db.transact(lambda tx, sealed=sealed: store.insert_secrets(tx, sealed))  # type: ignore[misc]
+            await db.transact(lambda tx, sealed=sealed: secrets_store.insert_secrets(tx, sealed))  # type: ignore[misc]
     with pytest.raises(IntegrityError):
-        await db.transact(lambda tx: store.insert_secrets(tx, sealed))
+        await db.transact(lambda tx: secrets_store.insert_secrets(tx, sealed))
 
 
 async def test_codes_swapped_between_rows_do_not_open(db: Database) -> None:
     one = await stored(db, new())
     places = [Place("acme", one.redemption_id, number) for number in (1, 2)]
     sealed = {place: VAULT.seal(b"code", place) for place in places}
-    await db.transact(lambda tx: store.insert_secrets(tx, sealed))
+    await db.transact(lambda tx: secrets_store.insert_secrets(tx, sealed))
     await run(
         db,
         "UPDATE redemption_secrets a SET ciphertext = b.ciphertext, wrapped_key = b.wrapped_key"
         " FROM redemption_secrets b WHERE a.number <> b.number",
     )
     async with db.read() as tx:
-        swapped = await store.secrets(tx, one)
+        swapped = await secrets_store.secrets(tx, one)
     for place in places:
         with pytest.raises(SealBrokenError):
             VAULT.open(swapped[place], place)

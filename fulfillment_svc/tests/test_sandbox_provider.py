@@ -43,7 +43,7 @@ async def test_an_order_is_issued_once_a_reference(
     assert await adapter.order(reference, ITEMS) == first == await adapter.query(reference, ITEMS)
     assert await adapter.order(other, ITEMS) != first
     assert decided(await provider.journal(reference)) == 1
-    assert not any(code in repr(first) for code in first.codes)
+    assert not any(str(code) in repr(first) for code in first.codes)
 
 
 async def test_a_reference_is_of_one_order_only(provider: SandboxProvider, adapter: Provider, reference: str) -> None:
@@ -143,6 +143,9 @@ async def test_a_fault_that_is_not_known_is_refused(provider: SandboxProvider) -
         {"fault": "slow", "next": 1, "brand": "x"},
         {"next": 1},
         {"fault": "slow", "next": 1, "delay": 5},
+        {"fault": "reject", "next": 1, "on": "query"},
+        {"fault": "slow", "next": 1, "on": "callback"},
+        {"fault": "late_callback", "next": 1, "on": "order"},
     ]
     assert [await provider.ask("PUT", "/faults", json=sent) for sent in bad] == [400] * len(bad)
 

@@ -56,6 +56,7 @@ class Service(Process):
         key.write_bytes(base64.b64encode(secrets.token_bytes(32)))
         self.name = name
         self.address = f"127.0.0.1:{port}"
+        self.database_url = url
         common: dict[str, Any] = {
             "REWARDS_LISTEN": self.address,
             "REWARDS_DATABASE_URL": url,

@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 PREFIX: Final = "whsec_"
 SECRET_BYTES: Final = 32
+KEY_ID_BYTES: Final = 8
 
 _KEY_BYTES: Final = 32
-_KEY_ID_BYTES: Final = 8
 _NONCE_BYTES: Final = 12
 
 
@@ -54,9 +54,19 @@ class Sealer:
         cipher = self._ciphers[self._current]
         return self._current + nonce + cipher.encrypt(nonce, secret.encode(), _place(program_id, endpoint_id))
 
+    @property
+    def key_id(self) -> bytes:
+        """The key that is sealed with."""
+        return self._current
+
+    @property
+    def old_key_ids(self) -> tuple[bytes, ...]:
+        """The keys that are still known and no longer sealed with; what they sealed begins with them."""
+        return tuple(key_id for key_id in self._ciphers if key_id != self._current)
+
     def open(self, program_id: str, endpoint_id: UUID, sealed: bytes) -> str:
         """The secret. Raises SealBrokenError unless it is what was sealed for this endpoint."""
-        key_id, rest = sealed[:_KEY_ID_BYTES], sealed[_KEY_ID_BYTES:]
+        key_id, rest = sealed[:KEY_ID_BYTES], sealed[KEY_ID_BYTES:]
         try:
             cipher = self._ciphers[key_id]
             return cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], _place(program_id, endpoint_id)).decode()
@@ -65,7 +75,7 @@ class Sealer:
 
 
 def _key_id(key: bytes) -> bytes:
-    return hashlib.sha256(b"key id" + key).digest()[:_KEY_ID_BYTES]
+    return hashlib.sha256(b"key id" + key).digest()[:KEY_ID_BYTES]
 
 
 def _place(program_id: str, endpoint_id: UUID) -> bytes:

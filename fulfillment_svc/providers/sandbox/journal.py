@@ -10,11 +10,13 @@ from typing import Any, Final
 
 Entry = dict[str, Any]
 
+_REASON: Final = "OUT_OF_STOCK"
 _ALPHABET: Final = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 
 
 class Journal:
-    """An append-only file, read back when it is opened. The first decision about a reference stands for ever."""
+    """An append-only file, read back when it is opened. The first decision about a reference stands for ever, unless a
+    fault makes the provider contradict itself."""
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,22 +35,33 @@ class Journal:
         """The decision about an order."""
         return self._decided.get(reference)
 
-    async def decide(self, reference: str, items: Sequence[Mapping[str, Any]], *, reject: bool) -> Entry:
-        """Issues or rejects an order; one that was decided before is answered as it was, and noted."""
+    async def decide(self, reference: str, items: Sequence[Mapping[str, Any]], *, issue: int) -> Entry:
+        """Issues the first `issue` items of an order and rejects the others; one that was decided before is answered as
+        it was, and noted."""
         async with self._deciding:
             decided = self.find(reference)
             if decided is not None:
                 await self._append({"event": "REPEATED", "reference": reference})
                 return decided
-            entry: Entry = {"event": "DECIDED", "reference": reference, "status": "REJECTED", "items": list(items)}
-            if reject:
-                entry["reason"] = "OUT_OF_STOCK"
-            else:
-                entry["status"] = "ISSUED"
-                entry["items"] = [{**item, "code": _code()} for item in items]
-            await self._append(entry)
-            self._decided[reference] = entry
-            return entry
+            return await self._record(reference, items, issue)
+
+    async def overturn(self, reference: str) -> Entry:
+        """Issues an order that was rejected: what no provider should do."""
+        async with self._deciding:
+            items = self._decided[reference]["items"]
+            return await self._record(reference, items, len(items))
+
+    async def _record(self, reference: str, items: Sequence[Mapping[str, Any]], issue: int) -> Entry:
+        entry: Entry = {"event": "DECIDED", "reference": reference, "status": "REJECTED", "items": list(items)}
+        if issue:
+            entry["status"] = "ISSUED"
+            issued = [{**item, "code": _code()} for item in items[:issue]]
+            entry["items"] = issued + [{**item, "rejected": _REASON} for item in items[issue:]]
+        else:
+            entry["reason"] = _REASON
+        await self._append(entry)
+        self._decided[reference] = entry
+        return entry
 
     async def _append(self, entry: Entry) -> None:
         await asyncio.to_thread(self._write, json.dumps(entry).encode() + b"\n")

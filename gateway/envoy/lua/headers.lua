@@ -22,6 +22,10 @@ local KEPT = {
   ["te"] = function(value) return value == "trailers" end,
   ["transfer-encoding"] = PLAIN,
   ["user-agent"] = PLAIN,
+  -- A provider's signature.
+  ["webhook-id"] = PLAIN,
+  ["webhook-timestamp"] = PLAIN,
+  ["webhook-signature"] = PLAIN,
   -- Traces.
   ["traceparent"] = PLAIN,
   ["tracestate"] = PLAIN,

@@ -1,0 +1,135 @@
+"""A redemption as a value, and what its steps come back with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Self
+from uuid import UUID
+
+from fulfillment_svc.redemptions.states import TERMINAL, UNDECIDED, Answer, State, Status
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was chosen, at the price it was quoted at (G73). `points` is for all items, the rest for one."""
+
+    reward_id: str
+    reward_version: int
+    reward_name: str
+    brand: str
+    quantity: int
+    denomination_minor: int
+    currency: str
+    points: int
+
+    @property
+    def value_minor(self) -> int:
+        """The face value of all items, in minor units."""
+        return self.denomination_minor * self.quantity
+
+    @property
+    def shares(self) -> tuple[int, ...]:
+        """Each item's share of the points. They sum up to `points`: what is left of the division goes to the first
+        items, one point each, which for equal items is the rule of the largest remainder (G72)."""
+        share, left = divmod(self.points, self.quantity)
+        return (share + 1,) * left + (share,) * (self.quantity - left)
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What became of one item. `issued` is None until that is known, and `masked` empty until its code is."""
+
+    issued: bool | None = None
+    masked: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Redemption:
+    """A redemption as stored.
+
+    `version` counts its edges, `attempts` the tries of the present step, and `fencing_token` the claims: a
+    write under an old token fails. `reason` says why it fails or waits for a person. `refusal` is the
+    `google.rpc.Status` that the caller gets, and `answer` the last one to the present state's step.
+    `sent_s_ago` is the age of the last order at the time of the claim. `cancel_key` is the idempotency key of
+    the call that has called it off. `traceparent` names the request's trace (W3C).
+    """
+
+    program_id: str
+    redemption_id: UUID
+    member_id: str
+    choice: Choice
+    provider: str
+    idempotency_key: str
+    created_at: datetime
+    units: tuple[Unit, ...]
+    traceparent: str = ""
+    state: State = State.HOLDING_POINTS
+    answer: Answer | None = None
+    version: int = 1
+    reason: str = ""
+    refusal: bytes | None = None
+    points_hold_id: UUID | None = None
+    funding_hold_id: UUID | None = None
+    cancel_key: str | None = None
+    attempts: int = 0
+    fencing_token: int = 1
+    sent_s_ago: float = 0.0
+
+    @property
+    def status(self) -> Status:
+        """What partners see."""
+        if self.state in TERMINAL:
+            return Status(self.state.value)
+        if self.parked:
+            return Status.REVIEW
+        return Status.PENDING if self.state in UNDECIDED else Status.PROCESSING
+
+    @property
+    def parked(self) -> bool:
+        """True if it needs a person: its outcome is unknown, a step is refused where no edge leads on, or it has
+        ended and the provider has issued it all the same."""
+        if self.state in TERMINAL:
+            return self.answer is Answer.DONE
+        return self.state is State.UNKNOWN or self.answer is Answer.REFUSED
+
+    @property
+    def in_part(self) -> bool:
+        """True once it is known that some items are not issued while others are."""
+        return any(unit.issued is False for unit in self.units)
+
+    @property
+    def issued_points(self) -> int:
+        """The points for the items that are issued."""
+        return sum(share for share, unit in zip(self.choice.shares, self.units, strict=True) if unit.issued)
+
+    @property
+    def issued_minor(self) -> int:
+        """The face value of the items that are issued, in minor units."""
+        return self.choice.denomination_minor * sum(unit.issued is True for unit in self.units)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a step came back with: the answer and, where there are, its reason and what it brought.
+
+    `codes` has one entry an item, in the order of their numbers, or is empty.
+    """
+
+    answer: Answer
+    reason: str = ""
+    hold_id: UUID | None = None
+    refusal: bytes | None = None
+    codes: tuple[str | None, ...] = field(default=(), repr=False)
+
+    @classmethod
+    def issued(cls, codes: Sequence[str | None], reason: str = "") -> Self:
+        """The provider's definite yes, to all items or to those that have a code; `reason` is about the others."""
+        return cls(Answer.PART if None in codes else Answer.DONE, reason, codes=tuple(codes))
+
+
+@dataclass(frozen=True, slots=True)
+class Conduct:
+    """What a provider promises: whether a reference is never issued twice, and when an order shows at last."""
+
+    idempotent: bool
+    visibility_s: float

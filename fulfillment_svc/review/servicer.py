@@ -1,0 +1,97 @@
+"""The operators' RPCs of the review desk."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar, cast
+from uuid import UUID
+
+from google.protobuf.message import Message
+from rewards.fulfillment.v1 import review_pb2 as pb
+from rewards.fulfillment.v1.review_pb2_grpc import ReviewServiceServicer
+
+from fulfillment_svc.redemptions.saga import Saga
+from fulfillment_svc.review import store, wire
+from fulfillment_svc.review.desk import Desk
+from fulfillment_svc.review.rules import Action
+from svckit import call, idempotency, paging
+from svckit.db import Database, Tx
+from svckit.errors import invalid
+from svckit.idempotency import Idempotency
+
+Response = TypeVar("Response", bound=Message)
+
+
+class ReviewServicer(ReviewServiceServicer):
+    """Shows what needs a person and takes what that person does. `wake` tells the workers that one waits for them."""
+
+    def __init__(self, db: Database, idempotent: Idempotency, saga: Saga, wake: Callable[[], None]) -> None:
+        self._db = db
+        self._idempotency = idempotent
+        self._desk = Desk(db, saga)
+        self._wake = wake
+
+    async def ListReviews(self, request: pb.ListReviewsRequest, context: Any) -> pb.ListReviewsResponse:
+        """Lists what needs a person."""
+        size, after = paging.size(request.page_size), _place(paging.place(request, 2))
+        async with self._db.read() as tx:
+            found = await store.page(tx, request.program_id, after, size + 1)
+            stakes = await store.stakes(tx, request.program_id)
+        shown, token = found[:size], ""
+        if len(found) > size:
+            last = shown[-1]
+            token = paging.token(request, str(last.parked_at), str(last.redemption.redemption_id))
+        return pb.ListReviewsResponse(
+            reviews=map(wire.review, shown), next_page_token=token, exposures=map(wire.exposure, stakes)
+        )
+
+    async def GetReview(self, request: pb.GetReviewRequest, context: Any) -> pb.GetReviewResponse:
+        """Shows one with its history."""
+        redemption_id = UUID(request.redemption_id)
+        async with self._db.read() as tx:
+            found = await store.get(tx, request.program_id, redemption_id)
+            history = await store.history(tx, request.program_id, redemption_id)
+        return pb.GetReviewResponse(review=wire.review(found), history=map(wire.entry, history))
+
+    async def QueryReview(self, request: pb.QueryReviewRequest, context: Any) -> pb.QueryReviewResponse:
+        """Has the present step taken again at once."""
+        return await self._act(request, Action.QUERY, pb.QueryReviewResponse)
+
+    async def IssueReview(self, request: pb.IssueReviewRequest, context: Any) -> pb.IssueReviewResponse:
+        """Takes a person's word, and codes, that the provider has issued."""
+        return await self._act(request, Action.ISSUE, pb.IssueReviewResponse)
+
+    async def RefundReview(self, request: pb.RefundReviewRequest, context: Any) -> pb.RefundReviewResponse:
+        """Takes a person's word that the provider has not issued and will not."""
+        return await self._act(request, Action.REFUND, pb.RefundReviewResponse)
+
+    async def ReleaseReview(self, request: pb.ReleaseReviewRequest, context: Any) -> pb.ReleaseReviewResponse:
+        """Takes a person's word that what is refused, or came too late, is dealt with."""
+        return await self._act(request, Action.RELEASE, pb.ReleaseReviewResponse)
+
+    async def _act(self, request: Any, action: Action, response: type[Response]) -> Response:
+        claim = self._idempotency.claim(request)
+        async with self._db.read() as tx:
+            kept = await self._idempotency.find(tx, claim)
+        if kept is not None:
+            return idempotency.replay(kept, claim, response)
+        deed = wire.deed(request, action, call.current().principal.name)
+        ours, reply = await self._desk.begin(deed)
+
+        async def work(tx: Tx) -> Response:
+            await self._desk.store(tx, deed, ours, reply)
+            answer: Any = response()
+            answer.review.CopyFrom(wire.review(await store.get(tx, deed.program_id, deed.redemption_id)))
+            return cast("Response", answer)
+
+        answer = await self._idempotency.once(request, response, work)
+        self._wake()
+        return answer
+
+
+def _place(named: list[str] | None) -> tuple[datetime, UUID] | None:
+    if named is None:
+        return None
+    try:
+        return datetime.fromisoformat(named[0]), UUID(named[1])
+    except ValueError:
+        raise invalid(pageToken="is not a token of this list") from None

@@ -1,0 +1,69 @@
+"""The review desk between values and protobuf."""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from rewards.fulfillment.v1 import review_pb2 as pb
+
+from fulfillment_svc.review.desk import Deed
+from fulfillment_svc.review.rules import Action, allowed, kind
+from fulfillment_svc.review.store import Entry, Parked, Stake
+from svckit.errors import invalid
+
+
+def deed(request: Any, action: Action, actor: str) -> Deed:
+    """What an operator asks for. Raises INVALID_REQUEST for two codes of one item."""
+    items = request.items if isinstance(request, pb.IssueReviewRequest) else ()
+    codes = {item.number: item.code for item in items}
+    if len(codes) < len(items):
+        raise invalid(items="an item stands there twice")
+    return Deed(action, request.program_id, UUID(request.redemption_id), actor, request.evidence, codes)
+
+
+def review(parked: Parked) -> pb.Review:
+    """A redemption as the desk sees it."""
+    one, why = parked.redemption, kind(parked.redemption)
+    return pb.Review(
+        program_id=one.program_id,
+        redemption_id=str(one.redemption_id),
+        kind=pb.Review.Kind.Value(why) if why else pb.Review.KIND_UNSPECIFIED,
+        reason=parked.reason,
+        state=one.state,
+        provider=one.provider,
+        member_id=one.member_id,
+        points=one.choice.points,
+        value_minor=one.choice.value_minor,
+        currency=one.choice.currency,
+        parked_at=_timestamp(parked.parked_at),
+        age_s=parked.age_s,
+        due_at=_timestamp(parked.due_at),
+        actions=[pb.Review.Action.Value(action) for action in allowed(one)],
+    )
+
+
+def entry(one: Entry) -> pb.ReviewEntry:
+    """Something that happened."""
+    return pb.ReviewEntry(
+        at=_timestamp(one.at),
+        state=one.state or "",
+        answer=one.answer or "",
+        reason=one.reason or "",
+        action=pb.Review.Action.Value(one.action) if one.action else pb.Review.ACTION_UNSPECIFIED,
+        actor=one.actor or "",
+        evidence=one.evidence or "",
+    )
+
+
+def exposure(stake: Stake) -> pb.Exposure:
+    """What is at stake."""
+    return pb.Exposure(**stake._asdict() | {"oldest_at": _timestamp(stake.oldest_at)})
+
+
+def _timestamp(at: datetime | None) -> Timestamp | None:
+    if at is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(at)
+    return stamp

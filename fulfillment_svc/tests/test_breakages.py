@@ -1,0 +1,75 @@
+"""A guard that no test misses is none: each breakage is one line, put into a copy of the code, whose tests go red."""
+
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.breakages import TIMES, Breakage, check
+
+CODE: Final = ("fulfillment_svc",)
+TESTS: Final = "fulfillment_svc/tests"
+
+BREAKAGES: Final = (
+    Breakage(
+        "a refund on timeout",
+        "fulfillment_svc/redemptions/states.py",
+        "    (State.ORDERING, Answer.UNKNOWN): State.UNKNOWN,\n",
+        "    (State.ORDERING, Answer.UNKNOWN): State.RELEASING_POINTS,\n",
+        f"{TESTS}/test_saga.py::test_a_lost_answer_parks_and_is_asked_for[timeout_then_success]",
+        "assert 6 == 3",
+    ),
+    Breakage(
+        "a new reference on retry",
+        "fulfillment_svc/redemptions/steps.py",
+        "provider.order(str(redemption.redemption_id),",
+        'provider.order(f"{redemption.redemption_id}/{redemption.attempts}",',
+        f"{TESTS}/test_saga.py::test_an_order_that_does_not_show_goes_out_again_under_its_reference",
+        "AssertionError",
+    ),
+    Breakage(
+        "a lease without fencing",
+        "fulfillment_svc/redemptions/store.py",
+        "held = _R.fencing_token == redemption.fencing_token",
+        "held = _R.fencing_token >= redemption.fencing_token",
+        f"{TESTS}/test_redemption_store.py::test_a_claim_under_an_old_token_writes_nothing",
+        "DID NOT RAISE",
+    ),
+    Breakage(
+        "a refund that does not ask before",
+        "fulfillment_svc/review/desk.py",
+        "            if found.answer in _ISSUED:\n",
+        "            if False:\n",
+        f"{TESTS}/test_review.py::test_nothing_is_refunded_that_the_provider_has_issued",
+        "DID NOT RAISE",
+    ),
+    Breakage(
+        "a callback that anybody may sign",
+        "fulfillment_svc/providers/callbacks.py",
+        "    except (WebhookVerificationError, ValueError):\n        return False\n",
+        "    except (WebhookVerificationError, ValueError):\n        return True\n",
+        f"{TESTS}/test_callbacks.py::test_only_who_has_the_secret_is_heard",
+        "'UNAUTHENTICATED'",
+    ),
+    Breakage(
+        "a part that is captured as a whole",
+        "fulfillment_svc/redemptions/steps.py",
+        "            request.amount = part\n",
+        "            pass\n",
+        f"{TESTS}/test_parts_and_cancelling.py::test_what_was_not_issued_is_given_back_item_by_item",
+        "assert await tenant.points() == Funds(before.balance - points, 0)",
+    ),
+    Breakage(
+        "codes shown as often as asked for",
+        "fulfillment_svc/redemptions/revealing.py",
+        "            if count >= REVEALS_MAX:\n",
+        "            if False:\n",
+        f"{TESTS}/test_revealing.py::test_even_at_once_codes_are_shown_only_so_often_an_hour",
+        "assert 15 == 10",
+    ),
+)
+
+
+@pytest.mark.timeout(600 * TIMES)
+async def test_every_breakage_is_found_and_nothing_else(tmp_path: Path) -> None:
+    await check(tmp_path, CODE, BREAKAGES, [breakage.guard for breakage in BREAKAGES])

@@ -1,0 +1,89 @@
+"""Breakages that a test plants: one line each, put into a copy of the code, whose tests must go red."""
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+ROOT: Final = Path(__file__).parents[1]
+PACKAGES: Final = ("svckit", "identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc", "gateway", "devmesh")
+# How often each breakage is tried: once shows that it is found, more often that this was no luck.
+TIMES: Final = 10 if os.environ.get("REWARDS_TORTURE") else 1
+# The machine's cores, and the memory of a server each, bound how many copies are tested at once.
+AT_ONCE: Final = 2
+
+
+class Breakage(NamedTuple):
+    """What is taken away: `line`, which is in `file` just once, becomes `broken`; `guard`, a test as pytest names it,
+    goes red and `shows` why."""
+
+    name: str
+    file: str
+    line: str
+    broken: str
+    guard: str
+    shows: str
+
+
+async def check(tmp_path: Path, packages: Sequence[str], breakages: Sequence[Breakage], guards: Sequence[str]) -> None:
+    """Asserts that each breakage of `packages` turns its guard red, and that none of `guards` is red without one."""
+    whole = asyncio.create_task(_failed(_copied(tmp_path / "whole", packages), guards))
+    tries = [
+        (
+            breakage,
+            asyncio.create_task(_failed(_broken(tmp_path / f"{place}-{time}", packages, breakage), [breakage.guard])),
+        )
+        for place, breakage in enumerate(breakages)
+        for time in range(TIMES)
+    ]
+    assert (await whole)[0] == []
+    for breakage, run in tries:
+        found, output = await run
+        assert found == [breakage.guard], breakage.name
+        assert breakage.shows in output, output
+
+
+def _copied(into: Path, packages: Sequence[str]) -> Path:
+    """A copy of the packages that may be broken, with what they need around them."""
+    for package in packages:
+        shutil.copytree(ROOT / package, into / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for package in {*PACKAGES, "protos"} - set(packages):
+        (into / package).symlink_to(ROOT / package)
+    for file in ("conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / file, into / file)
+    return into
+
+
+def _broken(into: Path, packages: Sequence[str], breakage: Breakage) -> Path:
+    """A copy with the breakage. Fails if the line is not there any more: then the breakage needs another."""
+    target = _copied(into, packages) / breakage.file
+    text = target.read_text()
+    assert text.count(breakage.line) == 1, f"{breakage.file} has no single {breakage.line!r} to break"
+    target.write_text(text.replace(breakage.line, breakage.broken))
+    return into
+
+
+async def _failed(copy: Path, tests: Sequence[str]) -> tuple[list[str], str]:
+    """The tests that fail in the copy, and what was said of it. A run that could not be made is no failure."""
+    options = ("-q", "--tb=short", "-p", "no:cacheprovider", "--no-header")
+    async with _places:
+        run = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "pytest", *options, *tests, cwd=copy, stdout=-1, stderr=-2, env=_environment()
+        )
+        output = (await run.communicate())[0].decode()
+    assert run.returncode in {0, 1}, output
+    assert "ERROR " not in output, output
+    found = re.findall(r"^FAILED (\S+)", output, re.MULTILINE)
+    assert bool(found) == bool(run.returncode), output
+    return found, output
+
+
+_places = asyncio.Semaphore(AT_ONCE)
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), "PYTHONDONTWRITEBYTECODE": "1"}
