@@ -5,8 +5,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import grpc
-from rewards.catalog.v1 import rewards_pb2
+from rewards.catalog.v1 import rewards_pb2, sync_pb2
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
+from rewards.catalog.v1.sync_pb2_grpc import SyncServiceStub
 from rewards.identity.v1 import credentials_pb2 as pb
 from rewards.identity.v1 import programs_pb2
 from rewards.identity.v1.credentials_pb2_grpc import CredentialsServiceStub
@@ -28,6 +29,7 @@ class Operator:
         self._credentials = CredentialsServiceStub(channel)
         self._programs = ProgramsServiceStub(channel)
         self._catalog = CatalogServiceStub(channel)
+        self._syncs = SyncServiceStub(channel)
         self._bearer = bearer
 
     async def call(self, name: str, request: Any, within_s: float = 10) -> Any:
@@ -56,6 +58,12 @@ class Operator:
         request = rewards_pb2.PutRewardsRequest(program_id=program_id, rewards=[reward])
         await self._catalog.PutRewards(request, timeout=10, metadata=self._headers())
         return reward.reward_id
+
+    async def sync(self) -> str:
+        """A synchronisation of a fresh program with the sandbox provider, which changes nothing."""
+        request = sync_pb2.StartSyncRequest(program_id=await self.program(), provider="sandbox", dry_run=True)
+        started = await self._syncs.StartSync(request, timeout=10, metadata=self._headers())
+        return str(started.sync.sync_id)
 
     async def partner(self, program_id: str = FIRST) -> str:
         """A fresh partner of a program."""

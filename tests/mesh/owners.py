@@ -96,6 +96,9 @@ class Owner:
         """One that no other program has."""
         return Thing(await self.tenant.operator.reward(self.tenant.program_id))
 
+    async def sync(self) -> Thing:
+        return Thing(await self.tenant.operator.sync())
+
     async def redemption(self) -> Thing:
         reward = await self.thing("reward_id")
         order = await self.of_member("redemptions", rewardId=reward.id, denomination=5, recipient=RECIPIENT)
@@ -180,8 +183,10 @@ EXAMPLES: Final[dict[str, Callable[[Owner], Awaitable[Thing]]]] = {
     "program_id": Owner.program,
     "redemption_id": Owner.redemption,
     "reward_id": Owner.reward,
+    "reward_ids": Owner.reward,
     "rule_id": Owner.rule,
     "survivor_id": Owner.member_again,
+    "sync_id": Owner.sync,
     "to_member_id": Owner.second_member,
     "transaction_id": Owner.redeemed,
     "value": Owner.relation,

@@ -105,7 +105,7 @@ class Taker:
             for field in path[:-1]:
                 node = node.setdefault(field.json_name, [{}] if field.is_repeated else {})
                 node = node[0] if field.is_repeated else node
-            node[path[-1].json_name] = one.id
+            node[path[-1].json_name] = [one.id] if path[-1].is_repeated else one.id
         for item in (*request.get("items", ()), *request.get("transactions", ())):
             item.setdefault("idempotencyKey", str(new_id()))
         return request

@@ -34,6 +34,8 @@ SILENT: Final = {
 SHARED: Final = {"reward_id"}
 # Within a program, only credentials are of one partner and not of another.
 OF_PARTNERS: Final = {"client_id", "credential_id"}
+# May come too late for what is its caller's own, and says so to nobody else.
+LATE: Final = {"CancelRedemption"}
 RANDOM: Final = {"batchId", "otpId", "expiresAt", "sandboxCode"}
 
 
@@ -136,9 +138,9 @@ async def test_what_is_not_the_callers_is_as_what_never_was(
     request = await taker.request(owner, thing)
     if taker.rpc.access.member:
         for seen in await forms.ask(taker, request, await owner.token(), str(new_id())):
-            assert seen.ok, f"the member's own token reaches what is the member's: {seen}"
+            assert let_in(taker, seen), f"the member's own token reaches what is the member's: {seen}"
     served = (await forms.ask(taker, request, keys.first, key))[0]
-    assert served.ok, f"the request is good but for its caller: {served}"
+    assert let_in(taker, served), f"the request is good but for its caller: {served}"
     # The key under which it was served is good for nobody else.
     assert [await refused(taker, forms, caller, thing, key) for caller in callers] == before
 
@@ -164,6 +166,11 @@ async def refused(taker: Taker, forms: Forms, caller: Caller, thing: Thing, key:
             silent = bool({taker.rpc.name, str(taker)} & SILENT) and caller.kind == "another tenant"
             assert seen.ok == silent, (who, seen)
     return there
+
+
+def let_in(taker: Taker, seen: Seen) -> bool:
+    """Whether the caller was told that the thing is there."""
+    return seen.ok or (taker.rpc.name in LATE and seen.code in {409, grpc.StatusCode.FAILED_PRECONDITION})
 
 
 def steady(answers: list[Seen]) -> list[Seen]:
