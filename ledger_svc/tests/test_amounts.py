@@ -30,6 +30,7 @@ NAMES_OF_FEW: Final = {
     "postings.kind",
     "holds.state",
     "idempotency_keys.state",
+    "transaction_batches.mode",
 }
 ROWS: Final = """
 SELECT (SELECT count(*) FROM entries), (SELECT count(*) FROM lot_uses), (SELECT count(*) FROM holds),
