@@ -11,7 +11,7 @@ from bench.requests import bulk, spread
 
 RUNS = 3
 # Items of a call, calls, and how many of them are in flight.
-SIZES = {1: (1_500, 16), 100: (60, 4), 500: (20, 2)}
+SIZES = {1: (1_500, 16), 100: (60, 4), 500: (40, 4)}
 
 
 async def measure(bench: Bench) -> list[Figure]:

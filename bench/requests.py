@@ -12,7 +12,7 @@ from rewards.ledger.v1 import directory_pb2, journal_pb2, points_pb2
 from bench.calls import encode
 from svckit.testing import headers, partner
 
-MEMBERS = 1_000
+MEMBERS = 4_000
 POINTS = 1_000_000_000
 
 Headers = list[list[tuple[str, str]]]
