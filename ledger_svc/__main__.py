@@ -1,8 +1,10 @@
 """`python -m ledger_svc` serves; `migrate` brings the database up to date, `verify` audits it."""
 
+import gc
 import os
 import sys
 from pathlib import Path
+from typing import Final
 
 from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceStub
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
@@ -49,6 +51,8 @@ from svckit.db import Database
 from svckit.idempotency import Idempotency
 from svckit.programs import ProgramDirectoryServicer
 from svckit.server import Served, Worker
+
+GARBAGE_MAX: Final = 50_000
 
 
 def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Served]:
@@ -125,6 +129,8 @@ async def main() -> None:
         Worker("outbox", Relay(db, journal, events).step, interval_s=0.25),
         Worker("sweep", Sweeper(db, journal, system_clock).step, interval_s=5.0),
     ]
+    # A batch makes thousands of objects and keeps none: at the default they would be walked through many times over.
+    gc.set_threshold(GARBAGE_MAX)
     await server.serve(config, served(db, journal, secret("REWARDS_FINGERPRINT_KEY_FILE")), workers)
     await db.close()
 
