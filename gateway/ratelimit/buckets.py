@@ -1,8 +1,11 @@
 """Where backlogs are kept: this process's own, and the ones in Redis that all limiters share."""
 
+import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextvars import Context
+from dataclasses import dataclass
 from typing import Any, Final
 
 from redis.asyncio import BlockingConnectionPool, Redis
@@ -13,11 +16,15 @@ from redis.exceptions import RedisError
 from gateway.ratelimit.gcra import Decision, Limit, decide
 
 KEYS_MAX: Final = 100_000
+# Whoever has used less than this of a bucket, by what Redis said this lately, does not wait for it to say so again.
+FAR: Final = 0.25
+LATELY_S: Final = 1.0
 _CONNECTIONS: Final = 16
 _PREFIX: Final = "ratelimit:"
 
 # Redis's own clock, so that limiters on several machines agree. What is stored is the instant at which the
-# backlog is gone, in microseconds. The same arithmetic as `gcra.decide`; a test holds them together.
+# backlog is gone, in microseconds. The same arithmetic as `gcra.decide`; a test holds them together. What has passed
+# already is counted in any case.
 _TAKE: Final = """
 local interval, burst, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
@@ -25,32 +32,56 @@ local now = time[1] * 1000000 + time[2]
 local stored = tonumber(redis.call('GET', KEYS[1]) or '0')
 local before = math.min(math.max(stored - now, 0), burst * interval)
 local after = before + math.min(cost, burst) * interval
-if after > burst * interval + 1 then return {0, string.format('%.3f', before)} end
+if ARGV[4] == '0' and after > burst * interval + 1 then return {0, string.format('%.3f', before)} end
 redis.call('SET', KEYS[1], string.format('%.3f', now + after), 'PX', math.ceil(after / 1000) + 1)
 return {1, string.format('%.3f', after)}
 """
 
 
+@dataclass(slots=True)
+class Bucket:
+    """When its backlog will be gone, and when Redis last said how it stands."""
+
+    empty_at_s: float = 0.0
+    heard_at_s: float = float("-inf")
+
+
 class OwnBuckets:
-    """What this process has let through. Holds at most `KEYS_MAX` buckets, and forgets the longest unused."""
+    """What this process has let through, and what it has heard that others have: a lower bound of what all have.
+
+    Holds at most `KEYS_MAX` buckets, and forgets the longest unused.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._empty_at: OrderedDict[str, float] = OrderedDict()
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
     def take(self, key: str, limit: Limit, cost: int) -> Decision:
         """Decides on a call and counts it if it may pass."""
-        decision = decide(limit, self._empty_at.get(key, 0.0) - self._clock(), cost)
-        self._empty_at[key] = self._clock() + decision.backlog_s
-        self._empty_at.move_to_end(key)
-        if len(self._empty_at) > KEYS_MAX:
-            self._empty_at.popitem(last=False)
+        bucket, now_s = self._buckets.setdefault(key, Bucket()), self._clock()
+        decision = decide(limit, bucket.empty_at_s - now_s, cost)
+        bucket.empty_at_s = now_s + decision.backlog_s
+        self._buckets.move_to_end(key)
+        if len(self._buckets) > KEYS_MAX:
+            self._buckets.popitem(last=False)
         return decision
 
     def give_back(self, decision: Decision, key: str) -> None:
         """Undoes a call that was counted and then refused elsewhere."""
-        if key in self._empty_at:
-            self._empty_at[key] -= decision.cost * decision.limit.interval_s
+        if key in self._buckets:
+            self._buckets[key].empty_at_s -= decision.cost * decision.limit.interval_s
+
+    def hear(self, key: str, shared: Decision) -> None:
+        """Notes how all limiters' bucket stands."""
+        if key in self._buckets:
+            bucket, now_s = self._buckets[key], self._clock()
+            bucket.empty_at_s = max(bucket.empty_at_s, now_s + shared.backlog_s)
+            bucket.heard_at_s = now_s
+
+    def is_far(self, key: str, decision: Decision) -> bool:
+        """True if after this decision the bucket is far from its limit, by what was heard lately."""
+        heard = self._clock() - self._buckets[key].heard_at_s <= LATELY_S
+        return heard and decision.backlog_s <= FAR * decision.limit.backlog_max_s
 
 
 class RedisBuckets:
@@ -70,10 +101,12 @@ class RedisBuckets:
         # By EVALSHA, and with the text only where Redis does not know it: at first, and after it was restarted.
         self._take: Any = self._redis.register_script(_TAKE)
 
-    async def take(self, key: str, limit: Limit, cost: int) -> Decision:
-        """Decides on a call and counts it if it may pass. Raises RedisError or OSError without Redis."""
+    async def take(self, key: str, limit: Limit, cost: int, *, passed: bool = False) -> Decision:
+        """Decides on a call and counts it if it may pass, or has `passed` already. Raises RedisError or OSError without
+        Redis."""
         interval_us = limit.interval_s * 1_000_000
-        allowed, backlog_us = await self._take(keys=[_PREFIX + key], args=[interval_us, limit.burst, cost])
+        args = [interval_us, limit.burst, cost, int(passed)]
+        allowed, backlog_us = await self._take(keys=[_PREFIX + key], args=args)
         return Decision(bool(allowed), limit, min(cost, limit.burst), float(backlog_us) / 1_000_000)
 
     async def forget_connections(self) -> None:
@@ -93,6 +126,8 @@ class Limiter:
         self._shared = shared
         self._retry_s = retry_s
         self._away_until: float | None = None
+        self._untold: dict[str, int] = {}
+        self._telling: dict[str, asyncio.Task[None]] = {}
 
     def is_alone(self) -> bool:
         """True while Redis is away."""
@@ -100,20 +135,39 @@ class Limiter:
 
     async def take(self, key: str, limit: Limit, cost: int) -> Decision:
         """Decides on a call and counts it if it may pass."""
-        # What this process has let through is a lower bound of what all have, so its refusal stands. Counted
-        # before Redis is asked: calls that come meanwhile must find it, also if Redis has just lost its memory.
+        # The own count is a lower bound, so its refusal stands. Counted before Redis is asked: calls that come
+        # meanwhile must find it, also if Redis has just lost its memory.
         own = self._own.take(key, limit, cost)
         if not own.allowed:
+            return own
+        if self._own.is_far(key, own):
+            self._tell(key, limit, own.cost)
             return own
         shared = await self._ask(key, limit, cost)
         if shared is None:
             return own
         if not shared.allowed:
             self._own.give_back(own, key)
-            return shared
-        return max(own, shared, key=lambda decision: decision.backlog_s)
+        self._own.hear(key, shared)
+        return max(own, shared, key=lambda decision: decision.backlog_s) if shared.allowed else shared
 
-    async def _ask(self, key: str, limit: Limit, cost: int) -> Decision | None:
+    def _tell(self, key: str, limit: Limit, cost: int) -> None:
+        """Has Redis count what has passed. What passes while it is being told is told with the next."""
+        self._untold[key] = self._untold.get(key, 0) + cost
+        if key not in self._telling:
+            # In a context of its own: it may take longer than the call that it begins with.
+            self._telling[key] = asyncio.create_task(self._tell_all(key, limit), context=Context())
+
+    async def _tell_all(self, key: str, limit: Limit) -> None:
+        try:
+            while cost := self._untold.pop(key, 0):
+                shared = await self._ask(key, limit, cost, passed=True)
+                if shared is not None:
+                    self._own.hear(key, shared)
+        finally:
+            del self._telling[key]
+
+    async def _ask(self, key: str, limit: Limit, cost: int, *, passed: bool = False) -> Decision | None:
         now = time.monotonic()
         if self._away_until is not None:
             if now < self._away_until:
@@ -121,7 +175,7 @@ class Limiter:
             # One call finds out whether Redis is back; the others do not wait for it.
             self._away_until = now + self._retry_s
         try:
-            decision = await self._shared.take(key, limit, cost)
+            decision = await self._shared.take(key, limit, cost, passed=passed)
         except (RedisError, OSError):
             self._away_until = time.monotonic() + self._retry_s
             await self._shared.forget_connections()

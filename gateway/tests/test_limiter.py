@@ -90,13 +90,35 @@ async def test_a_refusal_consumes_nothing(shared: RedisBuckets) -> None:
 async def test_a_refusal_of_either_count_consumes_nothing_of_the_other(shared: RedisBuckets) -> None:
     own = OwnBuckets()
     limiter = Limiter(own, shared)
-    await shared.take("k", SLOW, 100)
-    assert await allowed(limiter, 60) in near(0)
-    await shared._redis.flushall()
-    # Redis refused them, so they do not count here either.
-    assert own.take("k", SLOW, 90).allowed
-    assert await allowed(limiter, 60) in near(10)
-    assert (await shared.take("k", SLOW, 80)).allowed
+    await shared.take("k", SLOW, 60)
+    assert not (await limiter.take("k", SLOW, 50)).allowed
+    # Redis refused it, so it does not count here either; what Redis knows of others does.
+    assert not own.take("k", SLOW, 45).allowed
+    assert own.take("k", SLOW, 35).allowed
+    assert await allowed(limiter, 60) in near(5)
+    assert (await shared.take("k", SLOW, 35)).allowed
+
+
+async def test_who_is_far_from_the_limit_does_not_wait_for_redis_and_is_counted(shared: RedisBuckets) -> None:
+    one, other = Limiter(OwnBuckets(), shared), Limiter(OwnBuckets(), shared)
+    await one.take("k", SLOW, 1)
+    await shared._redis.client_pause(60_000, all=False)
+    # Redis answers nobody, so none of these has waited for it.
+    assert await allowed(one, 20) == 20
+    await shared._redis.client_unpause()
+    await asyncio.gather(*one._telling.values())
+    assert (await other.take("k", SLOW, 1)).remaining in near(78)
+    assert await allowed(other, 100) in near(78)
+    assert await allowed(one, 100) in near(0)
+
+
+async def test_what_has_passed_is_counted_also_where_others_have_used_it_up(shared: RedisBuckets) -> None:
+    limiter = Limiter(OwnBuckets(), shared)
+    await limiter.take("k", SLOW, 1)
+    await shared.take("k", SLOW, 99)
+    assert await allowed(limiter, 10) == 10
+    await asyncio.gather(*limiter._telling.values())
+    assert await allowed(limiter, 10) in near(0)
 
 
 async def test_without_redis_a_limiter_holds_the_limit_alone() -> None:
@@ -147,6 +169,6 @@ def test_own_buckets_are_bounded() -> None:
     own = OwnBuckets(clock=lambda: 0.0)
     for number in range(KEYS_MAX + 10):
         own.take(str(number), SLOW, 100)
-    assert len(own._empty_at) == KEYS_MAX
+    assert len(own._buckets) == KEYS_MAX
     assert own.take("0", SLOW, 1).allowed
     assert not own.take(str(KEYS_MAX + 9), SLOW, 1).allowed
