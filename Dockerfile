@@ -17,5 +17,6 @@ COPY catalog_svc catalog_svc
 COPY fulfillment_svc fulfillment_svc
 COPY gateway gateway
 USER 65532
-ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1
+# gRPC's event engine takes each message through a thread more, a quarter of an empty call's CPU.
+ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 GRPC_EXPERIMENTS=-event_engine_listener,-event_engine_client
 CMD ["python", "-m", "ledger_svc"]

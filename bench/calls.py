@@ -8,6 +8,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import sys
 import time
 import uuid
@@ -17,6 +18,8 @@ from pathlib import Path
 
 import grpc
 import uvloop
+
+from devmesh.parts import GRPC
 
 TIMEOUT_S = 30.0
 
@@ -65,7 +68,8 @@ async def generate(plan: Plan, *, refused: bool = False) -> Result:
     """Runs a plan in a process of its own. Raises RuntimeError unless all calls are answered with OK, or none of them
     if they are to be refused."""
     pipe = asyncio.subprocess.PIPE
-    process = await asyncio.create_subprocess_exec(sys.executable, "-m", "bench.calls", stdin=pipe, stdout=pipe)
+    argv, env = (sys.executable, "-m", "bench.calls"), {**GRPC, **os.environ}
+    process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=pipe, env=env)
     out, _ = await process.communicate(json.dumps(asdict(plan)).encode())
     if process.returncode != 0:
         raise RuntimeError("the load generator failed")

@@ -17,7 +17,7 @@ import uvloop
 
 from devmesh.layout import ROOT
 from devmesh.mesh import Mesh
-from devmesh.parts import Parts
+from devmesh.parts import GRPC, Parts
 from devmesh.process import Child, Command, Part, until_ready
 from devmesh.readiness import accepts_connections, answers_ok
 from devmesh.sockets import LOOPBACK, choose_port
@@ -36,7 +36,7 @@ async def envoys(mesh: Mesh, parts: Parts, *left_out: frozenset[str]) -> AsyncIt
     async with AsyncExitStack() as stack:
         upstream = choose_port(avoid=())
         argv = [sys.executable, "-m", "bench.empty", str(upstream), str(mesh.home / "pki" / "ledger_svc")]
-        server = Command(name="empty", argv=argv, log=mesh.log("empty"), env=dict(os.environ), cwd=ROOT)
+        server = Command(name="empty", argv=argv, log=mesh.log("empty"), env={**GRPC, **os.environ}, cwd=ROOT)
         await _start(stack, Part(command=server, ready=lambda: accepts_connections(upstream)))
         yield [await _envoy(stack, mesh, parts, upstream, names) for names in left_out]
 
