@@ -5,8 +5,19 @@ from math import ldexp
 from typing import Final
 
 from fulfillment_svc.codes import mask
-from fulfillment_svc.redemptions.states import EDGES, FAILING, STEPS, TERMINAL, UNDECIDED, Answer, State, Status, Step
-from fulfillment_svc.redemptions.values import Conduct, Redemption, Reply, Unit
+from fulfillment_svc.redemptions.states import (
+    EDGES,
+    FAILING,
+    OF_STOCK,
+    STEPS,
+    TERMINAL,
+    UNDECIDED,
+    Answer,
+    State,
+    Status,
+    Step,
+)
+from fulfillment_svc.redemptions.values import Choice, Conduct, Redemption, Reply, Unit
 from svckit.errors import Refused
 
 BACKOFF_BASE_S: Final = 0.5
@@ -15,6 +26,11 @@ BACKOFF_MAX_S: Final = 60.0
 REFUNDED_BY_OPERATOR: Final = "REFUNDED_BY_OPERATOR"
 # How long after that it is looked at again and again, in case it was issued after all: three days in all.
 WATCH_S: Final = (60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 172_800.0)
+
+
+def first(choice: Choice) -> State:
+    """Where a redemption begins."""
+    return State.RESERVING if choice.limited else State.HOLDING_POINTS
 
 
 def step(redemption: Redemption, conduct: Conduct) -> Step:
@@ -35,7 +51,7 @@ def settle(before: Redemption, reply: Reply) -> Redemption:
     if before.state in TERMINAL:
         return _looked_at(before, reply)
     answer = completed(before) if reply.answer is Answer.RELEASED else reply.answer
-    state = EDGES.get((before.state, answer), before.state)
+    state = _next(before, answer)
     edge = state is not before.state
     after = replace(
         before,
@@ -98,6 +114,12 @@ def look_again_s(before: Redemption, after: Redemption, answer: Answer, chance: 
 def definite(refusal: Refused) -> bool:
     """True if the refusal says for good that nothing happened, now and under the same key later."""
     return refusal.binds or refusal.code.name in ("NOT_FOUND", "INVALID_ARGUMENT")
+
+
+def _next(before: Redemption, answer: Answer) -> State:
+    state = EDGES.get((before.state, answer), before.state)
+    passed_by = STEPS.get(state) in OF_STOCK and not before.choice.limited
+    return EDGES[state, Answer.DONE] if passed_by else state
 
 
 def _looked_at(before: Redemption, reply: Reply) -> Redemption:

@@ -6,9 +6,10 @@ what it did the first time.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
+from rewards.catalog.v1.stock_pb2 import ConsumeStockRequest, ReleaseStockRequest, ReserveStockRequest
 from rewards.ledger.v1.journal_pb2 import AccountRef, CaptureHoldRequest, PlaceHoldRequest, VoidHoldRequest
 
 from fulfillment_svc.codes import RECIPIENT, SealBrokenError, Vault
@@ -24,39 +25,47 @@ from svckit.db import Database
 from svckit.errors import Reason, Refused
 
 if TYPE_CHECKING:
+    from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceAsyncStub
+    from rewards.catalog.v1.stock_pb2_grpc import StockServiceAsyncStub
     from rewards.ledger.v1.journal_pb2_grpc import JournalServiceAsyncStub
 
 _FUNDS_TEXT: Final = "The account's prepaid balance does not cover this reward."
 
 
+class Outside(NamedTuple):
+    """Whom redemptions talk to."""
+
+    catalog: "CatalogServiceAsyncStub"
+    stock: "StockServiceAsyncStub"
+    journal: "JournalServiceAsyncStub"
+    providers: Mapping[str, Provider]
+    mailer: Mailer
+
+
 class Steps:
     """Takes steps. Nothing of the redemption is changed here: the caller stores what comes back."""
 
-    def __init__(
-        self,
-        db: Database,
-        journal: "JournalServiceAsyncStub",
-        providers: Mapping[str, Provider],
-        mailer: Mailer,
-        vault: Vault,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, db: Database, outside: Outside, vault: Vault, clock: Clock) -> None:
         self._db = db
-        self._journal = journal
-        self._providers = providers
-        self._mailer = mailer
+        self._stock = outside.stock
+        self._journal = outside.journal
+        self._providers = outside.providers
+        self._mailer = outside.mailer
         self._vault = vault
         self._clock = clock
         self._takes: dict[Step, Callable[[Redemption], Awaitable[Reply]]] = {
+            Step.RESERVE_STOCK: self._reserve,
             Step.HOLD_POINTS: self._hold_points,
             Step.HOLD_FUNDING: self._hold_funding,
             Step.ORDER: self._order,
             Step.QUERY: self._query,
             Step.CAPTURE_POINTS: self._capture_points,
             Step.CAPTURE_FUNDING: self._capture_funding,
+            Step.CONSUME_STOCK: self._consume,
             Step.DELIVER: self._deliver,
             Step.VOID_POINTS: lambda one: self._void(one, Step.VOID_POINTS, one.points_hold_id),
             Step.VOID_FUNDING: lambda one: self._void(one, Step.VOID_FUNDING, one.funding_hold_id),
+            Step.RELEASE_STOCK: self._release,
         }
 
     def conduct(self, redemption: Redemption) -> Conduct:
@@ -71,6 +80,25 @@ class Steps:
         except Refused as refusal:
             answer = Answer.REFUSED if definite(refusal) else Answer.UNKNOWN
             return Reply(answer, Reason.Name(refusal.reason), refusal=refusal.status().SerializeToString())
+
+    async def _reserve(self, redemption: Redemption) -> Reply:
+        choice, reference = redemption.choice, str(redemption.redemption_id)
+        # Without a time limit: a redemption that waits, for example for a person, keeps what it has put by.
+        request = ReserveStockRequest(
+            program_id=redemption.program_id, reference=reference, reward_id=choice.reward_id, quantity=choice.quantity
+        )
+        await invoke(self._stock.ReserveStock, request)
+        return Reply(Answer.DONE)
+
+    async def _consume(self, redemption: Redemption) -> Reply:
+        request = ConsumeStockRequest(program_id=redemption.program_id, reference=str(redemption.redemption_id))
+        if redemption.in_part:
+            request.quantity = redemption.issued_items
+        return await _settle(self._stock.ConsumeStock, request)
+
+    async def _release(self, redemption: Redemption) -> Reply:
+        request = ReleaseStockRequest(program_id=redemption.program_id, reference=str(redemption.redemption_id))
+        return await _settle(self._stock.ReleaseStock, request)
 
     async def _hold_points(self, redemption: Redemption) -> Reply:
         account = AccountRef(member_id=redemption.member_id)
@@ -134,6 +162,16 @@ class Steps:
         codes = [code.decode() for code in opened.values()]
         reply = await self._mailer.deliver(redemption, recipient, codes, self._clock())
         return replace(reply, answer=completed(redemption)) if reply.answer is Answer.DONE else reply
+
+
+async def _settle(rpc: Any, request: ConsumeStockRequest | ReleaseStockRequest) -> Reply:
+    try:
+        await invoke(rpc, request)
+    except Refused as refusal:
+        # The reward was not limited any more when units should have been put by, so none were.
+        if refusal.reason != Reason.NOT_FOUND:
+            raise
+    return Reply(Answer.DONE)
 
 
 def _reply(found: Issued | Rejected | NotSeen | Unknown) -> Reply:

@@ -11,7 +11,8 @@ from fulfillment_svc.redemptions.states import TERMINAL, UNDECIDED, Answer, Stat
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen, at the price it was quoted at (G73). `points` is for all items, the rest for one."""
+    """What was chosen, at the price it was quoted at (G73). `points` is for all items, the rest for one. Of what is
+    `limited` units have to be put by."""
 
     reward_id: str
     reward_version: int
@@ -21,6 +22,7 @@ class Choice:
     denomination_minor: int
     currency: str
     points: int
+    limited: bool = False
 
     @property
     def value_minor(self) -> int:
@@ -103,9 +105,14 @@ class Redemption:
         return sum(share for share, unit in zip(self.choice.shares, self.units, strict=True) if unit.issued)
 
     @property
+    def issued_items(self) -> int:
+        """How many items are issued."""
+        return sum(unit.issued is True for unit in self.units)
+
+    @property
     def issued_minor(self) -> int:
         """The face value of the items that are issued, in minor units."""
-        return self.choice.denomination_minor * sum(unit.issued is True for unit in self.units)
+        return self.choice.denomination_minor * self.issued_items
 
 
 @dataclass(frozen=True, slots=True)

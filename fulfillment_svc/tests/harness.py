@@ -12,6 +12,7 @@ import grpc
 import pytest
 from grpc_status import rpc_status
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
+from rewards.catalog.v1.stock_pb2_grpc import StockServiceStub
 from rewards.fulfillment.v1 import (
     providers_pb2,
     providers_pb2_grpc,
@@ -27,9 +28,10 @@ from sqlalchemy import text
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.providers.callbacks import CallbacksServicer
 from fulfillment_svc.providers.over_http import HttpProvider
-from fulfillment_svc.redemptions.assembly import Outside, Room, assemble
+from fulfillment_svc.redemptions.assembly import Room, assemble
 from fulfillment_svc.redemptions.failpoints import Killed
 from fulfillment_svc.redemptions.mail import Mailer
+from fulfillment_svc.redemptions.steps import Outside
 from fulfillment_svc.review.servicer import ReviewServicer
 from fulfillment_svc.tables import keys, programs
 from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
@@ -67,8 +69,10 @@ class Harness:
 
     async def assemble(self) -> Room:
         """A room on the same database, as another process would have one."""
+        catalog = await self.world.channel("fulfillment_svc", self.world.catalog)
         outside = Outside(
-            catalog=CatalogServiceStub(await self.world.channel("fulfillment_svc", self.world.catalog)),
+            catalog=CatalogServiceStub(catalog),
+            stock=StockServiceStub(catalog),
             journal=JournalServiceStub(await self.world.channel("fulfillment_svc", self.world.ledger)),
             providers={"sandbox": self.adapter},
             mailer=Mailer("127.0.0.1", self.mailbox.port, SENDER),
