@@ -33,6 +33,8 @@ def quote_request(program_id: str, request: pb.CreateRedemptionRequest) -> Quote
         denomination=request.denomination,
         quantity=_quantity(request),
         country=request.recipient.country,
+        version=request.version,
+        points=request.points,
     )
 
 

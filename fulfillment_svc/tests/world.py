@@ -160,8 +160,8 @@ class Tenant:
             deposit = funding_pb2.CreateDepositRequest(amount=funding, currency="USD")
             await funding_pb2_grpc.FundingServiceStub(channel).CreateDeposit(deposit, metadata=self._headers())
 
-    async def put_catalog(self) -> None:
-        """One reward that can be had, and one that cannot any more."""
+    async def put_catalog(self, points: int = 800, **changes: Any) -> None:
+        """One reward that can be had, at so many points for 10 dollars, and one that cannot any more."""
         channel = await self._world.channel("gateway", self._world.catalog)
         common: dict[str, Any] = {
             "name": "Kaffa gift card",
@@ -173,10 +173,12 @@ class Tenant:
             "denominations": [10.0, 12.5],
         }
         rewards = [
-            catalog_pb.Reward(reward_id=REWARD, **common),
+            catalog_pb.Reward(reward_id=REWARD, **(common | changes)),
             catalog_pb.Reward(reward_id=WITHDRAWN, availability=catalog_pb.Reward.WITHDRAWN, **common),
         ]
-        request = catalog_pb.PutRewardsRequest(program_id=self.program_id, rewards=rewards)
+        costs = {10.0: points, 12.5: points * 5 // 4}
+        prices = [catalog_pb.RewardPrice(reward_id=REWARD, denomination=of, points=it) for of, it in costs.items()]
+        request = catalog_pb.PutRewardsRequest(program_id=self.program_id, rewards=rewards, prices=prices)
         await catalog_grpc.CatalogServiceStub(channel).PutRewards(request, metadata=_OPERATOR)
 
     async def limit(self, units: int | None) -> None:
