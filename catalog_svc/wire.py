@@ -196,4 +196,5 @@ def quote_reply(reward: Reward, quote: Quote) -> pb.QuoteRewardResponse:
         currency=reward.currency,
         brand=reward.brand,
         name=reward.name,
+        kind=pb.Reward.Kind.Value(reward.kind),
     )

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from rewards.catalog.v1.rewards_pb2 import QuoteRewardRequest, QuoteRewardResponse
+from rewards.catalog.v1.rewards_pb2 import QuoteRewardRequest, QuoteRewardResponse, Reward
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 from rewards.fulfillment.v1.webhooks_pb2 import Event
 
@@ -50,6 +50,7 @@ def choice(request: pb.CreateRedemptionRequest, quote: QuoteRewardResponse) -> C
         denomination_minor=quote.value_minor // quantity,
         currency=quote.currency,
         points=quote.points,
+        kind=Reward.Kind.Name(quote.kind),
     )
 
 
