@@ -197,4 +197,5 @@ def quote_reply(reward: Reward, quote: Quote) -> pb.QuoteRewardResponse:
         brand=reward.brand,
         name=reward.name,
         limited=reward.units_left is not None,
+        kind=pb.Reward.Kind.Value(reward.kind),
     )

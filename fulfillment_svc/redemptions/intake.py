@@ -75,6 +75,7 @@ class Intake:
             idempotency_key=claim.key,
             created_at=program.now(self._clock),
             units=(Unit(),) * choice.quantity,
+            country=request.recipient.country,
             traceparent=_traceparent(),
             state=rules.first(choice),
         )

@@ -13,7 +13,7 @@ from rewards.catalog.v1.stock_pb2 import ConsumeStockRequest, ReleaseStockReques
 from rewards.ledger.v1.journal_pb2 import AccountRef, CaptureHoldRequest, PlaceHoldRequest, VoidHoldRequest
 
 from fulfillment_svc.codes import RECIPIENT, SealBrokenError, Vault
-from fulfillment_svc.providers import Issued, Item, NotSeen, Provider, Rejected, Unknown
+from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Provider, Rejected, Unknown
 from fulfillment_svc.redemptions import secrets_store
 from fulfillment_svc.redemptions.mail import Mailer, Recipient
 from fulfillment_svc.redemptions.rules import completed, definite
@@ -145,11 +145,11 @@ class Steps:
 
     async def _order(self, redemption: Redemption) -> Reply:
         provider = self._providers[redemption.provider]
-        return _reply(await provider.order(str(redemption.redemption_id), _items(redemption)))
+        return _reply(await provider.order(_ordered(redemption)))
 
     async def _query(self, redemption: Redemption) -> Reply:
         provider = self._providers[redemption.provider]
-        return _reply(await provider.query(str(redemption.redemption_id), _items(redemption)))
+        return _reply(await provider.query(_ordered(redemption)))
 
     async def _deliver(self, redemption: Redemption) -> Reply:
         async with self._db.read() as tx:
@@ -186,12 +186,19 @@ def _reply(found: Issued | Rejected | NotSeen | Unknown) -> Reply:
             return Reply(Answer.UNKNOWN, f"PROVIDER_{reason}")
 
 
-def _items(redemption: Redemption) -> list[Item]:
+def _ordered(redemption: Redemption) -> Order:
     choice = redemption.choice
-    return [
-        Item(number, choice.brand, choice.denomination_minor, choice.currency)
-        for number in range(1, choice.quantity + 1)
-    ]
+    return Order(
+        reference=str(redemption.redemption_id),
+        program_id=redemption.program_id,
+        member_id=redemption.member_id,
+        country=redemption.country,
+        kind=choice.kind,
+        items=tuple(
+            Item(number, choice.brand, choice.denomination_minor, choice.currency)
+            for number in range(1, choice.quantity + 1)
+        ),
+    )
 
 
 def _key(redemption: Redemption, step: Step) -> str:

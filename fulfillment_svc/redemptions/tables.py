@@ -44,6 +44,8 @@ redemptions: Final = Table(
     Column("denomination_minor", BigInteger, nullable=False, comment="the face value of one item"),
     Column("currency", Text, nullable=False),
     Column("points", BigInteger, nullable=False, comment="for all items"),
+    Column("kind", Text, nullable=False, server_default="", comment="the reward's; empty from before it was kept"),
+    Column("country", Text, nullable=False, server_default="", comment="the recipient's; likewise"),
     Column("provider", Text, nullable=False, comment="chosen once; an unknown outcome is never routed anew"),
     Column("idempotency_key", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),

@@ -12,7 +12,7 @@ from fulfillment_svc.redemptions.states import TERMINAL, UNDECIDED, Answer, Stat
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What was chosen, at the price it was quoted at (G73). `points` is for all items, the rest for one. Of what is
-    `limited` units have to be put by."""
+    `limited` units have to be put by. `kind` is the catalog's name of the reward's kind, for example CLOSED_LOOP."""
 
     reward_id: str
     reward_version: int
@@ -23,6 +23,7 @@ class Choice:
     currency: str
     points: int
     limited: bool = False
+    kind: str = ""
 
     @property
     def value_minor(self) -> int:
@@ -53,7 +54,7 @@ class Redemption:
     write under an old token fails. `reason` says why it fails or waits for a person. `refusal` is the
     `google.rpc.Status` that the caller gets, and `answer` the last one to the present state's step.
     `sent_s_ago` is the age of the last order at the time of the claim. `cancel_key` is the idempotency key of
-    the call that has called it off. `traceparent` names the request's trace (W3C).
+    the call that has called it off. `country` is the recipient's. `traceparent` names the request's trace (W3C).
     """
 
     program_id: str
@@ -64,6 +65,7 @@ class Redemption:
     idempotency_key: str
     created_at: datetime
     units: tuple[Unit, ...]
+    country: str = ""
     traceparent: str = ""
     state: State = State.HOLDING_POINTS
     answer: Answer | None = None

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from rewards.catalog.v1.rewards_pb2 import QuoteRewardRequest, QuoteRewardResponse
+from rewards.catalog.v1.rewards_pb2 import QuoteRewardRequest, QuoteRewardResponse, Reward
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 from rewards.fulfillment.v1.webhooks_pb2 import Event
 
@@ -53,6 +53,7 @@ def choice(request: pb.CreateRedemptionRequest, quote: QuoteRewardResponse) -> C
         currency=quote.currency,
         points=quote.points,
         limited=quote.limited,
+        kind=Reward.Kind.Name(quote.kind),
     )
 
 

@@ -22,8 +22,8 @@ BREAKAGES: Final = (
     Breakage(
         "a new reference on retry",
         "fulfillment_svc/redemptions/steps.py",
-        "provider.order(str(redemption.redemption_id),",
-        'provider.order(f"{redemption.redemption_id}/{redemption.attempts}",',
+        "        reference=str(redemption.redemption_id),\n",
+        '        reference=f"{redemption.redemption_id}/{redemption.attempts}",\n',
         f"{TESTS}/test_saga.py::test_an_order_that_does_not_show_goes_out_again_under_its_reference",
         "AssertionError",
     ),
