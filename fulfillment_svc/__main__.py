@@ -28,6 +28,7 @@ from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 
 from fulfillment_svc import rotation
 from fulfillment_svc.codes import Vault
+from fulfillment_svc.compliance.by_rules import ByRules
 from fulfillment_svc.config import Settings
 from fulfillment_svc.messages.servicer import MessagesServicer
 from fulfillment_svc.providers.callbacks import CallbacksServicer
@@ -77,6 +78,7 @@ async def serve() -> None:
             catalog=CatalogServiceStub(catalog),
             stock=StockServiceStub(catalog),
             journal=JournalServiceStub(clients.channel(config, "ledger_svc")),
+            compliance=ByRules(db, settings.fingerprint_key, system_clock),
             providers={SANDBOX: sandbox},
             mailer=Mailer(*settings.smtp, settings.mail_sender),
         )

@@ -12,6 +12,7 @@ from fulfillment_svc.redemptions.states import (
     STEPS,
     TERMINAL,
     UNDECIDED,
+    WAITING,
     Answer,
     State,
     Status,
@@ -22,6 +23,9 @@ from svckit.errors import Refused
 
 BACKOFF_BASE_S: Final = 0.5
 BACKOFF_MAX_S: Final = 60.0
+# What partners are told of what compliance decides. Why, only the desk is told (G79).
+COMPLIANCE_HOLD: Final = "COMPLIANCE_HOLD"
+COMPLIANCE_REFUSED: Final = "COMPLIANCE_REFUSED"
 # The reason of what a person has given back although the provider never said no.
 REFUNDED_BY_OPERATOR: Final = "REFUNDED_BY_OPERATOR"
 # How long after that it is looked at again and again, in case it was issued after all: three days in all.
@@ -83,7 +87,7 @@ def ended(redemption: Redemption) -> bool:
 
 def waits(before: Redemption, after: Redemption) -> bool:
     """True if the next step must not be taken at once: the last one led nowhere definite."""
-    return not ended(after) and (after.state is before.state or after.state is State.UNKNOWN)
+    return not ended(after) and (after.state is before.state or after.state in WAITING)
 
 
 def completed(redemption: Redemption) -> Answer:
@@ -138,5 +142,9 @@ def _units(reply: Reply) -> tuple[Unit, ...]:
 def _reason(before: Redemption, after: Redemption, reply: Reply) -> str:
     if before.state in FAILING or before.in_part:
         return before.reason
+    if after.state is State.HELD:
+        return COMPLIANCE_HOLD
+    if STEPS.get(before.state) is Step.SCREEN and after.state in FAILING:
+        return COMPLIANCE_REFUSED
     failing = after.state in FAILING or after.in_part
     return reply.reason if failing or after.status is Status.REVIEW else ""

@@ -15,8 +15,11 @@ class State(StrEnum):
     RESERVING = "RESERVING"  # the first of a reward whose stock is limited
     HOLDING_POINTS = "HOLDING_POINTS"
     HOLDING_FUNDING = "HOLDING_FUNDING"
-    DECLINING = "DECLINING"  # the funding does not suffice, so the points go back
+    SCREENING = "SCREENING"  # compliance is asked
+    DECLINING_FUNDING = "DECLINING_FUNDING"  # it has refused
+    DECLINING = "DECLINING"  # so, or because the funding does not suffice, the points go back
     DECLINING_STOCK = "DECLINING_STOCK"
+    HELD = "HELD"  # compliance lets a person decide; the value stays held
     ACCEPTED = "ACCEPTED"  # both are held; the provider knows of nothing
     CANCELLING_POINTS = "CANCELLING_POINTS"
     CANCELLING_FUNDING = "CANCELLING_FUNDING"
@@ -54,6 +57,7 @@ class Step(StrEnum):
     RESERVE_STOCK = "reserve-stock"
     HOLD_POINTS = "hold-points"
     HOLD_FUNDING = "hold-funding"
+    SCREEN = "screen"
     ORDER = "order"
     QUERY = "query"
     CAPTURE_POINTS = "capture-points"
@@ -75,6 +79,7 @@ class Answer(StrEnum):
     DONE = "DONE"
     PART = "PART"  # done, but for some of the items only
     REFUSED = "REFUSED"
+    HELD = "HELD"  # a person decides
     NOT_SEEN = "NOT_SEEN"
     UNKNOWN = "UNKNOWN"
 
@@ -83,8 +88,11 @@ STEPS: Final = {
     State.RESERVING: Step.RESERVE_STOCK,
     State.HOLDING_POINTS: Step.HOLD_POINTS,
     State.HOLDING_FUNDING: Step.HOLD_FUNDING,
+    State.SCREENING: Step.SCREEN,
+    State.DECLINING_FUNDING: Step.VOID_FUNDING,
     State.DECLINING: Step.VOID_POINTS,
     State.DECLINING_STOCK: Step.RELEASE_STOCK,
+    State.HELD: Step.SCREEN,
     State.ACCEPTED: Step.ORDER,
     State.CANCELLING_POINTS: Step.VOID_POINTS,
     State.CANCELLING_FUNDING: Step.VOID_FUNDING,
@@ -107,10 +115,17 @@ EDGES: Final = {
     (State.RESERVING, Answer.REFUSED): State.FAILED,
     (State.HOLDING_POINTS, Answer.DONE): State.HOLDING_FUNDING,
     (State.HOLDING_POINTS, Answer.REFUSED): State.DECLINING_STOCK,
-    (State.HOLDING_FUNDING, Answer.DONE): State.ACCEPTED,
+    (State.HOLDING_FUNDING, Answer.DONE): State.SCREENING,
     (State.HOLDING_FUNDING, Answer.REFUSED): State.DECLINING,
+    (State.SCREENING, Answer.DONE): State.ACCEPTED,
+    (State.SCREENING, Answer.HELD): State.HELD,
+    (State.SCREENING, Answer.REFUSED): State.DECLINING_FUNDING,
+    (State.DECLINING_FUNDING, Answer.DONE): State.DECLINING,
     (State.DECLINING, Answer.DONE): State.DECLINING_STOCK,
     (State.DECLINING_STOCK, Answer.DONE): State.FAILED,
+    (State.HELD, Answer.DONE): State.ACCEPTED,
+    (State.HELD, Answer.REFUSED): State.RELEASING_POINTS,
+    (State.HELD, Answer.CALLED_OFF): State.CANCELLING_POINTS,
     (State.ACCEPTED, Answer.SENT): State.ORDERING,
     (State.ACCEPTED, Answer.CALLED_OFF): State.CANCELLING_POINTS,
     (State.CANCELLING_POINTS, Answer.DONE): State.CANCELLING_FUNDING,
@@ -137,14 +152,25 @@ EDGES: Final = {
 TERMINAL: Final = frozenset({State.FULFILLED, State.PARTIALLY_FULFILLED, State.FAILED, State.CANCELLED})
 # The caller's answer is open in these; leaving them decides it.
 UNDECIDED: Final = frozenset(
-    {State.RESERVING, State.HOLDING_POINTS, State.HOLDING_FUNDING, State.DECLINING, State.DECLINING_STOCK}
+    {
+        State.RESERVING,
+        State.HOLDING_POINTS,
+        State.HOLDING_FUNDING,
+        State.SCREENING,
+        State.DECLINING_FUNDING,
+        State.DECLINING,
+        State.DECLINING_STOCK,
+    }
 )
+# A person has to decide, or to find out.
+WAITING: Final = frozenset({State.HELD, State.UNKNOWN})
 # Everything has been given back in these.
 GIVEN_BACK: Final = frozenset({State.FAILED, State.CANCELLED})
 # Only in these does it matter what the provider says by itself.
 ASKING: Final = frozenset({State.UNKNOWN, State.PARTIALLY_FULFILLED, *GIVEN_BACK})
 FAILING: Final = frozenset(
     {
+        State.DECLINING_FUNDING,
         State.DECLINING,
         State.DECLINING_STOCK,
         State.RELEASING_POINTS,

@@ -13,6 +13,7 @@ from rewards.catalog.v1.stock_pb2 import ConsumeStockRequest, ReleaseStockReques
 from rewards.ledger.v1.journal_pb2 import AccountRef, CaptureHoldRequest, PlaceHoldRequest, VoidHoldRequest
 
 from fulfillment_svc.codes import RECIPIENT, SealBrokenError, Vault
+from fulfillment_svc.compliance import Compliance, Effect, Subject
 from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Provider, Rejected, Unknown
 from fulfillment_svc.redemptions import secrets_store
 from fulfillment_svc.redemptions.mail import Mailer, Recipient
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from rewards.catalog.v1.stock_pb2_grpc import StockServiceAsyncStub
     from rewards.ledger.v1.journal_pb2_grpc import JournalServiceAsyncStub
 
+_COMPLIANCE_TEXT: Final = "This reward cannot be sent to this recipient."
 _FUNDS_TEXT: Final = "The account's prepaid balance does not cover this reward."
 
 
@@ -38,6 +40,7 @@ class Outside(NamedTuple):
     catalog: "CatalogServiceAsyncStub"
     stock: "StockServiceAsyncStub"
     journal: "JournalServiceAsyncStub"
+    compliance: Compliance
     providers: Mapping[str, Provider]
     mailer: Mailer
 
@@ -49,6 +52,7 @@ class Steps:
         self._db = db
         self._stock = outside.stock
         self._journal = outside.journal
+        self._compliance = outside.compliance
         self._providers = outside.providers
         self._mailer = outside.mailer
         self._vault = vault
@@ -57,6 +61,7 @@ class Steps:
             Step.RESERVE_STOCK: self._reserve,
             Step.HOLD_POINTS: self._hold_points,
             Step.HOLD_FUNDING: self._hold_funding,
+            Step.SCREEN: self._screen,
             Step.ORDER: self._order,
             Step.QUERY: self._query,
             Step.CAPTURE_POINTS: self._capture_points,
@@ -119,6 +124,22 @@ class Steps:
         held = await invoke(self._journal.PlaceHold, request, key=_key(redemption, step))
         return Reply(Answer.DONE, hold_id=UUID(held.hold_id))
 
+    async def _screen(self, redemption: Redemption) -> Reply:
+        try:
+            email = Recipient.from_bytes((await self._opened(redemption))[RECIPIENT]).email
+            choice, named = redemption.choice, (redemption.program_id, redemption.redemption_id)
+            subject = Subject(*named, email, redemption.country, choice.currency, choice.value_minor)
+            verdict = await self._compliance.check(subject)
+        except SealBrokenError:
+            return Reply(Answer.UNKNOWN, "RECIPIENT_UNREADABLE")
+        except Refused as refusal:
+            # Whoever has no verdict has not allowed anything, and not refused it either.
+            return Reply(Answer.UNKNOWN, Reason.Name(refusal.reason))
+        if verdict.effect is not Effect.REFUSE:
+            return Reply(Answer.HELD if verdict.effect is Effect.HOLD else Answer.DONE, verdict.reason)
+        told = Refused(Reason.COMPLIANCE_REFUSED, _COMPLIANCE_TEXT).status()
+        return Reply(Answer.REFUSED, verdict.reason, refusal=told.SerializeToString())
+
     async def _capture_points(self, redemption: Redemption) -> Reply:
         if redemption.in_part and not redemption.issued_points:
             # Of three points for ten items most shares are nothing, and nothing cannot be captured.
@@ -152,16 +173,19 @@ class Steps:
         return _reply(await provider.query(_ordered(redemption)))
 
     async def _deliver(self, redemption: Redemption) -> Reply:
-        async with self._db.read() as tx:
-            sealed = await secrets_store.secrets(tx, redemption)
         try:
-            opened = {place.number: self._vault.open(one, place) for place, one in sealed.items()}
+            opened = await self._opened(redemption)
         except SealBrokenError:
             return Reply(Answer.REFUSED, "CODE_UNREADABLE")
         recipient = Recipient.from_bytes(opened.pop(RECIPIENT))
         codes = [code.decode() for code in opened.values()]
         reply = await self._mailer.deliver(redemption, recipient, codes, self._clock())
         return replace(reply, answer=completed(redemption)) if reply.answer is Answer.DONE else reply
+
+    async def _opened(self, redemption: Redemption) -> dict[int, bytes]:
+        async with self._db.read() as tx:
+            sealed = await secrets_store.secrets(tx, redemption)
+        return {place.number: self._vault.open(one, place) for place, one in sealed.items()}
 
 
 async def _settle(rpc: Any, request: ConsumeStockRequest | ReleaseStockRequest) -> Reply:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from fulfillment_svc.redemptions.states import TERMINAL, UNDECIDED, Answer, State, Status
+from fulfillment_svc.redemptions.states import TERMINAL, UNDECIDED, WAITING, Answer, State, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +90,11 @@ class Redemption:
 
     @property
     def parked(self) -> bool:
-        """True if it needs a person: its outcome is unknown, a step is refused where no edge leads on, or it has
-        ended and the provider has issued it all the same."""
+        """True if it needs a person: compliance holds it, its outcome is unknown, a step is refused where no edge
+        leads on, or it has ended and the provider has issued it all the same."""
         if self.state in TERMINAL:
             return self.answer is Answer.DONE
-        return self.state is State.UNKNOWN or self.answer is Answer.REFUSED
+        return self.state in WAITING or self.answer is Answer.REFUSED
 
     @property
     def in_part(self) -> bool:

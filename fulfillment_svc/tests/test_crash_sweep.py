@@ -18,6 +18,7 @@ FAULTS = {
     "release-stock": "reject",
 }
 ON_THE_WAY_TO_A_REFUSAL = ("begin", "reserve", "hold", "void-points", "release")
+REFUSED = [name for name in failpoints.NAMES if name.startswith(("screen", "void", "release"))]
 DECLINED = [name for name in failpoints.NAMES if name.startswith(ON_THE_WAY_TO_A_REFUSAL)]
 
 
@@ -59,6 +60,17 @@ async def test_a_crash_on_the_way_to_a_refusal_keeps_nothing_held(harness: Harne
     await tenant.fill(0, 1_000)
     assert await reason(harness.create(tenant, "k", recipient=recipient)) == "INSUFFICIENT_FUNDS"
     assert await harness.check(tenant, Funds(10_000, 0), Funds(100_100, 0)) == "FAILED"
+    assert await tenant.stock() == Stock(3, 0, 0)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_a_crash_on_the_way_to_compliances_refusal_keeps_nothing_held(harness: Harness, name: str) -> None:
+    tenant, recipient = await harness.tenant(), address()
+    await harness.obey(tenant, blocked_countries=["DE"])
+    await crash(harness, tenant, name, recipient)
+    await harness.obey(tenant)
+    assert await reason(harness.create(tenant, "k", recipient=recipient)) == "COMPLIANCE_REFUSED"
+    assert await harness.check(tenant, Funds(10_000, 0), Funds(100_000, 0)) == "FAILED"
     assert await tenant.stock() == Stock(3, 0, 0)
 
 

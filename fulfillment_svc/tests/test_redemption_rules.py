@@ -21,7 +21,8 @@ PROVIDER = Conduct(idempotent=True, visibility_s=3.0)
 
 conducts = st.builds(Conduct, idempotent=st.booleans(), visibility_s=st.sampled_from([0.0, 3.0]))
 # More often than not things work, or few walks would come as far as an order.
-drawn = st.sampled_from([Answer.DONE, Answer.DONE, Answer.PART, Answer.REFUSED, Answer.UNKNOWN, Answer.NOT_SEEN])
+SELDOM = [Answer.PART, Answer.REFUSED, Answer.HELD, Answer.UNKNOWN, Answer.NOT_SEEN]
+drawn = st.sampled_from([*[Answer.DONE] * 4, *SELDOM])
 choices = st.sampled_from([CHOICE, LIMITED])
 walks = st.lists(st.tuples(drawn, st.sampled_from([0.0, 9.0])), min_size=8, max_size=40)
 
@@ -33,12 +34,13 @@ def new(choice: Choice = CHOICE) -> Redemption:
 
 
 def reply(step: Step, answer: Answer) -> Reply:
-    """What a step can really come back with: only a query does not see an order, only an order is done in part."""
+    """What a step can really come back with: only a query does not see an order, only an order is done in part, and
+    only what is screened is held."""
     if step in (Step.ORDER, Step.QUERY) and answer in (Answer.DONE, Answer.PART):
         return Reply.issued(("CODE", "CODE" if answer is Answer.DONE else None), "PROVIDER_OUT_OF_STOCK")
     if answer is Answer.PART:
         answer = Answer.DONE
-    if answer is Answer.NOT_SEEN and step is not Step.QUERY:
+    if (answer is Answer.NOT_SEEN and step is not Step.QUERY) or (answer is Answer.HELD and step is not Step.SCREEN):
         answer = Answer.UNKNOWN
     hold = uuid.uuid4() if step in (Step.HOLD_POINTS, Step.HOLD_FUNDING) and answer is Answer.DONE else None
     refusal = b"status" if answer in (Answer.REFUSED, Answer.UNKNOWN) else None
@@ -160,11 +162,23 @@ def test_only_a_definite_refusal_is_what_the_caller_gets(answers: list[tuple[Ans
     seen, _ = walk(answers, conduct)
     decision = next((one for one in seen if rules.decided(one)), None)
     if decision is not None:
-        assert decision.state in (State.ACCEPTED, State.FAILED)
+        said = {State.ACCEPTED: Status.PROCESSING, State.HELD: Status.REVIEW, State.FAILED: Status.FAILED}
+        assert decision.status is said[decision.state]
         assert (decision.refusal is not None) == (decision.state is State.FAILED)
-        assert decision.status is (Status.PROCESSING if decision.refusal is None else Status.FAILED)
     for one in seen:
         assert one.status is not Status.PENDING or one.state in UNDECIDED
+
+
+@given(walks, conducts)
+def test_nothing_is_ordered_that_compliance_has_not_allowed(
+    answers: list[tuple[Answer, float]], conduct: Conduct
+) -> None:
+    seen, done = walk(answers, conduct)
+    verdicts = [answer for step, answer in done if step is Step.SCREEN]
+    allowed = Answer.DONE in verdicts
+    assert allowed or not {step for step, _ in done} & {Step.ORDER, Step.QUERY, Step.CAPTURE_POINTS}
+    assert not (allowed and Answer.REFUSED in verdicts)
+    assert not any(one.reason.startswith(Step.SCREEN) for one in seen), "why, only the desk is told"
 
 
 def test_an_order_that_is_not_shown_goes_out_again_only_after_the_visibility_window() -> None:

@@ -29,6 +29,7 @@ async def test_a_unit_is_put_by_before_value_is_held_and_sold_when_it_is_capture
         "RESERVING",
         "HOLDING_POINTS",
         "HOLDING_FUNDING",
+        "SCREENING",
         "ACCEPTED",
         "ORDERING",
         "CAPTURING_POINTS",

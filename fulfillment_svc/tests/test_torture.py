@@ -12,6 +12,7 @@ from typing import Any, Final
 import grpc
 import pytest
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
+from rewards.identity.v1.programs_pb2 import RecipientLimit
 
 from fulfillment_svc.tests.harness import ENDS, Harness
 from fulfillment_svc.tests.world import Funds, Service, Stock, Tenant
@@ -126,6 +127,8 @@ async def check(harness: Harness, tenant: Tenant) -> Counter[str]:
     assert await tenant.points() == Funds(POINTS - points, 0)
     assert await tenant.funding() == Funds(CENTS - cents, 0)
     assert await tenant.stock() == Stock(UNITS - sold, 0, sold)
+    ((checked, counted),) = await harness.execute("SELECT count(*), sum(value_minor)::bigint FROM compliance_checks")
+    assert (checked, counted) == (ends.total(), cents), "what counts for compliance is what was issued"
     return ends
 
 
@@ -136,6 +139,8 @@ async def test_whatever_the_provider_does_and_whoever_dies(harness: Harness, pro
     await process.start()
     tenant = await harness.tenant(points=POINTS, funding=CENTS / 100)
     await tenant.limit(UNITS)
+    limit = RecipientLimit(currency="USD", value_minor=CENTS, days=1, over=RecipientLimit.REFUSE)
+    await harness.obey(tenant, limits=[limit])
     harness.answer_callbacks()
     await switch_on(harness)
     killing = asyncio.create_task(kill(harness, process, chance))
