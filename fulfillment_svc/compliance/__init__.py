@@ -36,7 +36,7 @@ class Verdict:
 
 
 class Compliance(Protocol):
-    """Decides about recipients, for as long as a step of a redemption may take at most."""
+    """Whoever decides about recipients. It answers within the few seconds that a step of a redemption has."""
 
     async def check(self, subject: Subject) -> Verdict:
         """The verdict. Raises Refused where there is none, and then it is asked again."""

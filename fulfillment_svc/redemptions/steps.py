@@ -131,7 +131,7 @@ class Steps:
             subject = Subject(*named, email, redemption.country, choice.currency, choice.value_minor)
             verdict = await self._compliance.check(subject)
         except SealBrokenError:
-            return Reply(Answer.UNKNOWN, "RECIPIENT_UNREADABLE")
+            return Reply(Answer.HELD, "RECIPIENT_UNREADABLE")
         except Refused as refusal:
             # Whoever has no verdict has not allowed anything, and not refused it either.
             return Reply(Answer.UNKNOWN, Reason.Name(refusal.reason))

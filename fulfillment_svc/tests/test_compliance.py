@@ -42,6 +42,15 @@ async def held(harness: Harness, tenant: Tenant, **changes: Any) -> Review:
     return one
 
 
+async def crash(harness: Harness, tenant: Tenant, name: str, recipient: pb.Recipient) -> None:
+    """Calls and dies at the failpoint, so that nobody answers and the caller hangs up."""
+    failpoints.load(f"{name}:raise")
+    calling = asyncio.create_task(harness.create(tenant, "k", recipient=recipient))
+    await eventually(lambda: not failpoints.armed())
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)
+
+
 @pytest.mark.parametrize(("rules", "why"), COUNTRIES)
 async def test_a_country_that_nothing_is_sent_to(harness: Harness, rules: dict[str, Any], why: str) -> None:
     tenant = await harness.tenant()
@@ -171,15 +180,23 @@ async def test_without_a_verdict_a_redemption_waits_and_never_passes(
     assert (again.status, replayed) == (pb.Redemption.PROCESSING, True)
 
 
+async def test_a_recipient_whom_nobody_can_read_waits_for_a_person_or_the_key(harness: Harness) -> None:
+    tenant, key = await harness.tenant(), harness.master_key
+    await crash(harness, tenant, "screen.before", address())
+    harness.master_key = bytes(32)
+    await work(harness)
+    (one,) = (await desk(harness, tenant)).reviews
+    assert (one.kind, one.reason) == (Review.COMPLIANCE_HOLD, "RECIPIENT_UNREADABLE")
+    harness.master_key = key
+    await harness.finish(await harness.assemble())
+    assert await harness.check(tenant, FULL, FUNDED) == "FULFILLED"
+
+
 @pytest.mark.parametrize("name", ["screen.before", "screen.after", "screen.stored"])
 async def test_a_crash_around_the_check_makes_one_check(harness: Harness, name: str) -> None:
     tenant, recipient = await harness.tenant(), address()
     await harness.obey(tenant, limits=[HOLD])
-    failpoints.load(f"{name}:raise")
-    calling = asyncio.create_task(harness.create(tenant, "k", recipient=recipient))
-    await eventually(lambda: not failpoints.armed())
-    calling.cancel()
-    await asyncio.gather(calling, return_exceptions=True)
+    await crash(harness, tenant, name, recipient)
     await work(harness, rounds=2)
     (one,) = (await desk(harness, tenant)).reviews
     assert await harness.execute("SELECT value_minor, effect FROM compliance_checks") == [(1_000, "HOLD")]
