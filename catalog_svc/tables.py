@@ -176,11 +176,13 @@ reservations: Final = Table(
     Column("state", Text, nullable=False),
     Column("expires_at", DateTime(timezone=True), comment="in the program's time; none if its holder ends it"),
     Column("changed_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("consumed", BigInteger, nullable=False, server_default=text("0"), comment="how many of them were taken"),
     ForeignKeyConstraint(
         ["program_id", "reward_id"], ["stocks.program_id", "stocks.reward_id"], name="stock_reservations_stock"
     ),
     CheckConstraint("state IN ('RESERVED', 'CONSUMED', 'RELEASED', 'EXPIRED')", name="stock_reservations_state_known"),
     CheckConstraint("quantity > 0", name="stock_reservations_quantity_positive"),
+    CheckConstraint("consumed BETWEEN 0 AND quantity", name="stock_reservations_consumed_of_quantity"),
     Index(
         "stock_reservations_by_expiry",
         "program_id",

@@ -196,4 +196,6 @@ def quote_reply(reward: Reward, quote: Quote) -> pb.QuoteRewardResponse:
         currency=reward.currency,
         brand=reward.brand,
         name=reward.name,
+        limited=reward.units_left is not None,
+        kind=pb.Reward.Kind.Value(reward.kind),
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
+from rewards.catalog.v1.stock_pb2_grpc import StockServiceStub
 from rewards.fulfillment.v1 import (
     messages_pb2,
     messages_pb2_grpc,
@@ -27,14 +28,16 @@ from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 
 from fulfillment_svc import rotation
 from fulfillment_svc.codes import Vault
+from fulfillment_svc.compliance.by_rules import ByRules
 from fulfillment_svc.config import Settings
 from fulfillment_svc.messages.servicer import MessagesServicer
 from fulfillment_svc.providers.callbacks import CallbacksServicer
 from fulfillment_svc.providers.over_http import HttpProvider, open_session
 from fulfillment_svc.providers.routing import SANDBOX
 from fulfillment_svc.redemptions import failpoints
-from fulfillment_svc.redemptions.assembly import Outside, assemble
+from fulfillment_svc.redemptions.assembly import assemble
 from fulfillment_svc.redemptions.mail import Mailer
+from fulfillment_svc.redemptions.steps import Outside
 from fulfillment_svc.review import commands
 from fulfillment_svc.review.servicer import ReviewServicer
 from fulfillment_svc.tables import keys, programs
@@ -70,9 +73,12 @@ async def serve() -> None:
     async with open_session() as session:
         # What the sandbox provider promises: a reference is one order, and an order shows at once or soon.
         sandbox = HttpProvider(session, settings.provider_url, idempotent=True, visibility_s=3, timeout_s=4)
+        catalog = clients.channel(config, "catalog_svc")
         outside = Outside(
-            catalog=CatalogServiceStub(clients.channel(config, "catalog_svc")),
+            catalog=CatalogServiceStub(catalog),
+            stock=StockServiceStub(catalog),
             journal=JournalServiceStub(clients.channel(config, "ledger_svc")),
+            compliance=ByRules(db, settings.fingerprint_key, system_clock),
             providers={SANDBOX: sandbox},
             mailer=Mailer(*settings.smtp, settings.mail_sender),
         )

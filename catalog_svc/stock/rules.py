@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
-from svckit.errors import Reason, Refused
+from svckit.errors import Reason, Refused, invalid
 
 
 class State(StrEnum):
@@ -46,24 +46,31 @@ class Stock:
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Units that are put by under its holder's own reference; without `expires_at` its holder ends it."""
+    """Units that are put by under its holder's own reference; without `expires_at` its holder ends it. `consumed` of
+    them were taken in the end."""
 
     reference: str
     reward_id: str
     quantity: int
     state: State
     expires_at: datetime | None
+    consumed: int = 0
 
 
-def consume(stock: Stock, reservation: Reservation) -> tuple[Stock, Reservation]:
-    """Both after the reserved units are gone. One whose time ran out takes them anew. Raises OUT_OF_STOCK, CONFLICT."""
+def consume(stock: Stock, reservation: Reservation, quantity: int) -> tuple[Stock, Reservation]:
+    """Both after so many of the reserved units are gone and the others given back. One whose time ran out takes them
+    anew. What was consumed already stays as it is. Raises OUT_OF_STOCK, CONFLICT, INVALID_REQUEST."""
+    if quantity > reservation.quantity:
+        raise invalid(quantity=f"{reservation.quantity} are reserved")
     if reservation.state is State.RELEASED:
         raise Refused(Reason.CONFLICT, "This reservation was released.")
-    if reservation.state is State.EXPIRED:
-        stock = stock.take(reservation.quantity)
-    if reservation.state is not State.CONSUMED:
-        stock = stock.hand_out(reservation.quantity)
-    return stock, replace(reservation, state=State.CONSUMED)
+    if reservation.state is State.CONSUMED:
+        return stock, reservation
+    if reservation.state is State.RESERVED:
+        stock = stock.give_back(reservation.quantity - quantity)
+    else:
+        stock = stock.take(quantity)
+    return stock.hand_out(quantity), replace(reservation, state=State.CONSUMED, consumed=quantity)
 
 
 def release(stock: Stock, reservation: Reservation) -> tuple[Stock, Reservation]:

@@ -72,7 +72,11 @@ class StockServicer(StockServiceServicer):
 
     async def ConsumeStock(self, request: pb.ConsumeStockRequest, context: Any) -> pb.ConsumeStockResponse:
         """Takes reserved units out of the stock for good."""
-        settled = await self._settle(request.program_id, request.reference, rules.consume)
+
+        def consume(stock: Stock, reserved: Reservation) -> tuple[Stock, Reservation]:
+            return rules.consume(stock, reserved, request.quantity or reserved.quantity)
+
+        settled = await self._settle(request.program_id, request.reference, consume)
         return pb.ConsumeStockResponse(reservation=wire.message(settled))
 
     async def ReleaseStock(self, request: pb.ReleaseStockRequest, context: Any) -> pb.ReleaseStockResponse:

@@ -53,17 +53,17 @@ async def save(tx: Tx, program_id: str, reward_id: str, before: Stock | None, af
 async def find(tx: Tx, program_id: str, reference: str) -> Reservation | None:
     """The reservation of this reference."""
     kept = reservations.c
-    columns = select(kept.reference, kept.reward_id, kept.quantity, kept.state, kept.expires_at)
+    columns = select(kept.reference, kept.reward_id, kept.quantity, kept.state, kept.expires_at, kept.consumed)
     row = (await tx.execute(columns.where(kept.program_id == program_id, kept.reference == reference))).one_or_none()
     if row is None:
         return None
-    return Reservation(row.reference, row.reward_id, row.quantity, State(row.state), row.expires_at)
+    return Reservation(row.reference, row.reward_id, row.quantity, State(row.state), row.expires_at, row.consumed)
 
 
 async def keep(tx: Tx, program_id: str, reservation: Reservation) -> None:
     """Stores a reservation as it is now. Its stock must be locked. Raises CONFLICT if its reference has just been used
     for another stock."""
-    row = {"state": reservation.state, "expires_at": reservation.expires_at}
+    row = {"state": reservation.state, "expires_at": reservation.expires_at, "consumed": reservation.consumed}
     of = {"reference": reservation.reference, "reward_id": reservation.reward_id, "quantity": reservation.quantity}
     kept = upsert(reservations).values(program_id=program_id, **of, **row)
     same = reservations.c.reward_id == reservation.reward_id

@@ -12,6 +12,7 @@ def message(reservation: Reservation) -> pb.StockReservation:
         reward_id=reservation.reward_id,
         quantity=reservation.quantity,
         state=pb.StockReservation.State.Value(reservation.state),
+        consumed=reservation.consumed,
     )
     if reservation.expires_at is not None:
         shown.expires_at.FromDatetime(reservation.expires_at)

@@ -1,7 +1,6 @@
 """Providers issue the rewards. One interface over all of them, and a closed set of answers, of which only
 two are definite: a timeout, a 5xx or an answer that does not fit the order is `Unknown` (G68)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,6 +13,20 @@ class Item:
     brand: str
     value_minor: int
     currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a provider is given. `reference` is ours, which the caller has stored before. `member_id` is empty where the
+    recipient is no member. `country` is the recipient's (ISO 3166-1 alpha-2), `kind` the reward's, as the catalog names
+    it; both are empty in orders from before they were kept. The items are all of one currency."""
+
+    reference: str
+    program_id: str
+    member_id: str
+    country: str
+    kind: str
+    items: tuple[Item, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +68,8 @@ class Provider(Protocol):
     def visibility_s(self) -> float:
         """How long after an order a query may still not show it."""
 
-    async def order(self, reference: str, items: Sequence[Item]) -> Issued | Rejected | Unknown:
-        """Orders the items under our reference, which the caller has stored before."""
+    async def order(self, order: Order) -> Issued | Rejected | Unknown:
+        """Orders the items under our reference."""
 
-    async def query(self, reference: str, items: Sequence[Item]) -> Issued | Rejected | NotSeen | Unknown:
-        """Asks what became of the order; `items` are what was ordered, to compare the answer with."""
+    async def query(self, order: Order) -> Issued | Rejected | NotSeen | Unknown:
+        """Asks what became of an order, which the answer is compared with."""

@@ -12,7 +12,7 @@ from typing import Any, Final
 import aiohttp
 from opentelemetry import trace
 
-from fulfillment_svc.providers import Issued, Item, NotSeen, Rejected, Unknown
+from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Rejected, Unknown
 from svckit import telemetry
 
 BODY_MAX_BYTES: Final = 64 * 1024
@@ -47,18 +47,17 @@ class HttpProvider:
         self.idempotent = idempotent
         self.visibility_s = visibility_s
 
-    async def order(self, reference: str, items: Sequence[Item]) -> Issued | Rejected | Unknown:
+    async def order(self, order: Order) -> Issued | Rejected | Unknown:
         """Orders the items under our reference."""
-        answer = await self._ask("POST", reference, items, json={"reference": reference, "items": _written(items)})
+        body = {"reference": order.reference, "items": _written(order.items)}
+        answer = await self._ask("POST", order, json=body)
         return CONTRADICTION if isinstance(answer, NotSeen) else answer
 
-    async def query(self, reference: str, items: Sequence[Item]) -> Issued | Rejected | NotSeen | Unknown:
+    async def query(self, order: Order) -> Issued | Rejected | NotSeen | Unknown:
         """Asks what became of the order."""
-        return await self._ask("GET", reference, items, params={"reference": reference})
+        return await self._ask("GET", order, params={"reference": order.reference})
 
-    async def _ask(
-        self, method: str, reference: str, items: Sequence[Item], **what: Any
-    ) -> Issued | Rejected | NotSeen | Unknown:
+    async def _ask(self, method: str, order: Order, **what: Any) -> Issued | Rejected | NotSeen | Unknown:
         with telemetry.span("provider orders", trace.SpanKind.CLIENT, {"http.request.method": method}) as span:
             try:
                 async with self._session.request(
@@ -70,10 +69,10 @@ class HttpProvider:
                 return Unknown("TIMEOUT")
             except (aiohttp.ClientError, OSError):
                 return Unknown("UNREACHABLE")
-            return read(response.status, body, reference, items)
+            return read(response.status, body, order)
 
 
-def read(status: int, body: bytes, reference: str, items: Sequence[Item]) -> Issued | Rejected | NotSeen | Unknown:
+def read(status: int, body: bytes, order: Order) -> Issued | Rejected | NotSeen | Unknown:
     """What an HTTP answer says about the order; total over all answers."""
     if status not in (200, 404, 422):
         return Unknown(f"HTTP_{status}")
@@ -82,11 +81,11 @@ def read(status: int, body: bytes, reference: str, items: Sequence[Item]) -> Iss
     except (ValueError, RecursionError):
         return MALFORMED
     match (status, answer):
-        case (200, {"status": "ISSUED", "reference": about, "items": answered}) if about == reference:
-            return _issued(answered, items)
-        case (200 | 422, {"status": "REJECTED", "reference": about, "reason": reason}) if about == reference:
+        case (200, {"status": "ISSUED", "reference": about, "items": answered}) if about == order.reference:
+            return _issued(answered, order.items)
+        case (200 | 422, {"status": "REJECTED", "reference": about, "reason": reason}) if about == order.reference:
             return Rejected(_reason(reason))
-        case (404, {"status": "NOT_FOUND", "reference": about}) if about == reference:
+        case (404, {"status": "NOT_FOUND", "reference": about}) if about == order.reference:
             return NotSeen()
     return CONTRADICTION
 

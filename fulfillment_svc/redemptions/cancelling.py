@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fulfillment_svc.redemptions import failpoints, rules, store
 from fulfillment_svc.redemptions.saga import REQUEST_LEASE_S, Saga
-from fulfillment_svc.redemptions.states import Answer, State
+from fulfillment_svc.redemptions.states import EDGES, Answer
 from fulfillment_svc.redemptions.store import Then
 from fulfillment_svc.redemptions.values import Redemption, Reply
 from svckit import idempotency
@@ -55,5 +55,5 @@ class Cancelling:
 def _check(found: Redemption) -> None:
     if not rules.decided(found):
         raise Refused(Reason.CONFLICT, "It is not decided yet whether the value can be held.")
-    if found.state is not State.ACCEPTED:
+    if (found.state, Answer.CALLED_OFF) not in EDGES:
         raise Refused(Reason.NOT_CANCELLABLE, "The provider may know of this redemption, or it has ended.")

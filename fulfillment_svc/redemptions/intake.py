@@ -7,7 +7,7 @@ from rewards.fulfillment.v1 import redemptions_pb2 as pb
 
 from fulfillment_svc.codes import RECIPIENT, Place, Vault
 from fulfillment_svc.providers.routing import route
-from fulfillment_svc.redemptions import failpoints, secrets_store, store, wire
+from fulfillment_svc.redemptions import failpoints, rules, secrets_store, store, wire
 from fulfillment_svc.redemptions.saga import REQUEST_LEASE_S
 from fulfillment_svc.redemptions.values import Redemption, Unit
 from fulfillment_svc.tables import programs
@@ -75,7 +75,9 @@ class Intake:
             idempotency_key=claim.key,
             created_at=program.now(self._clock),
             units=(Unit(),) * choice.quantity,
+            country=request.recipient.country,
             traceparent=_traceparent(),
+            state=rules.first(choice),
         )
 
     async def _begin(self, claim: Claim, new: Redemption, request: pb.CreateRedemptionRequest) -> Redemption | Outcome:

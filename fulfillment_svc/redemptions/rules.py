@@ -5,16 +5,36 @@ from math import ldexp
 from typing import Final
 
 from fulfillment_svc.codes import mask
-from fulfillment_svc.redemptions.states import EDGES, FAILING, STEPS, TERMINAL, UNDECIDED, Answer, State, Status, Step
-from fulfillment_svc.redemptions.values import Conduct, Redemption, Reply, Unit
+from fulfillment_svc.redemptions.states import (
+    EDGES,
+    FAILING,
+    OF_STOCK,
+    STEPS,
+    TERMINAL,
+    UNDECIDED,
+    WAITING,
+    Answer,
+    State,
+    Status,
+    Step,
+)
+from fulfillment_svc.redemptions.values import Choice, Conduct, Redemption, Reply, Unit
 from svckit.errors import Refused
 
 BACKOFF_BASE_S: Final = 0.5
 BACKOFF_MAX_S: Final = 60.0
+# What partners are told of what compliance decides. Why, only the desk is told (G79).
+COMPLIANCE_HOLD: Final = "COMPLIANCE_HOLD"
+COMPLIANCE_REFUSED: Final = "COMPLIANCE_REFUSED"
 # The reason of what a person has given back although the provider never said no.
 REFUNDED_BY_OPERATOR: Final = "REFUNDED_BY_OPERATOR"
 # How long after that it is looked at again and again, in case it was issued after all: three days in all.
 WATCH_S: Final = (60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 172_800.0)
+
+
+def first(choice: Choice) -> State:
+    """Where a redemption begins."""
+    return State.RESERVING if choice.limited else State.HOLDING_POINTS
 
 
 def step(redemption: Redemption, conduct: Conduct) -> Step:
@@ -35,7 +55,7 @@ def settle(before: Redemption, reply: Reply) -> Redemption:
     if before.state in TERMINAL:
         return _looked_at(before, reply)
     answer = completed(before) if reply.answer is Answer.RELEASED else reply.answer
-    state = EDGES.get((before.state, answer), before.state)
+    state = _next(before, answer)
     edge = state is not before.state
     after = replace(
         before,
@@ -67,7 +87,7 @@ def ended(redemption: Redemption) -> bool:
 
 def waits(before: Redemption, after: Redemption) -> bool:
     """True if the next step must not be taken at once: the last one led nowhere definite."""
-    return not ended(after) and (after.state is before.state or after.state is State.UNKNOWN)
+    return not ended(after) and (after.state is before.state or after.state in WAITING)
 
 
 def completed(redemption: Redemption) -> Answer:
@@ -100,6 +120,12 @@ def definite(refusal: Refused) -> bool:
     return refusal.binds or refusal.code.name in ("NOT_FOUND", "INVALID_ARGUMENT")
 
 
+def _next(before: Redemption, answer: Answer) -> State:
+    state = EDGES.get((before.state, answer), before.state)
+    passed_by = STEPS.get(state) in OF_STOCK and not before.choice.limited
+    return EDGES[state, Answer.DONE] if passed_by else state
+
+
 def _looked_at(before: Redemption, reply: Reply) -> Redemption:
     """One that has ended keeps its end, and everything in it. It only comes to need a person where more is issued
     than it has, until that person releases it."""
@@ -116,5 +142,9 @@ def _units(reply: Reply) -> tuple[Unit, ...]:
 def _reason(before: Redemption, after: Redemption, reply: Reply) -> str:
     if before.state in FAILING or before.in_part:
         return before.reason
+    if after.state is State.HELD:
+        return COMPLIANCE_HOLD
+    if STEPS.get(before.state) is Step.SCREEN and after.state in FAILING:
+        return COMPLIANCE_REFUSED
     failing = after.state in FAILING or after.in_part
     return reply.reason if failing or after.status is Status.REVIEW else ""

@@ -15,6 +15,7 @@ from prometheus_client import Counter
 from rewards.fulfillment.v1.webhooks_pb2 import Event
 
 from fulfillment_svc.codes import Place, Sealed, Vault
+from fulfillment_svc.compliance import store as compliance
 from fulfillment_svc.redemptions import failpoints, rules, secrets_store, store, wire
 from fulfillment_svc.redemptions.states import Answer, State, Step
 from fulfillment_svc.redemptions.steps import Steps
@@ -134,9 +135,12 @@ class Saga:
         await store.update_redemption(tx, before, after, reply, then)
         if after.units != before.units:
             await secrets_store.insert_secrets(tx, self._sealed(after, reply))
+        ends = rules.ended(after) and not rules.ended(before)
+        if ends and after.issued_minor < after.choice.value_minor:
+            await compliance.count(tx, after.program_id, after.redemption_id, after.issued_minor)
         if rules.decided(after) and not rules.decided(before):
             await self._answer(tx, after)
-        elif rules.ended(after) and not rules.ended(before):
+        elif ends:
             program = await programs.get(tx, after.program_id)
             await self._ingest(tx, [wire.ended(after, program.now(self._clock))])
             if after.state is State.CANCELLED:

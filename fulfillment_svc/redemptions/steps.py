@@ -6,13 +6,15 @@ what it did the first time.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
+from rewards.catalog.v1.stock_pb2 import ConsumeStockRequest, ReleaseStockRequest, ReserveStockRequest
 from rewards.ledger.v1.journal_pb2 import AccountRef, CaptureHoldRequest, PlaceHoldRequest, VoidHoldRequest
 
 from fulfillment_svc.codes import RECIPIENT, SealBrokenError, Vault
-from fulfillment_svc.providers import Issued, Item, NotSeen, Provider, Rejected, Unknown
+from fulfillment_svc.compliance import Compliance, Effect, Subject
+from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Provider, Rejected, Unknown
 from fulfillment_svc.redemptions import secrets_store
 from fulfillment_svc.redemptions.mail import Mailer, Recipient
 from fulfillment_svc.redemptions.rules import completed, definite
@@ -24,39 +26,51 @@ from svckit.db import Database
 from svckit.errors import Reason, Refused
 
 if TYPE_CHECKING:
+    from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceAsyncStub
+    from rewards.catalog.v1.stock_pb2_grpc import StockServiceAsyncStub
     from rewards.ledger.v1.journal_pb2_grpc import JournalServiceAsyncStub
 
+_COMPLIANCE_TEXT: Final = "This reward cannot be sent to this recipient."
 _FUNDS_TEXT: Final = "The account's prepaid balance does not cover this reward."
+
+
+class Outside(NamedTuple):
+    """Whom redemptions talk to."""
+
+    catalog: "CatalogServiceAsyncStub"
+    stock: "StockServiceAsyncStub"
+    journal: "JournalServiceAsyncStub"
+    compliance: Compliance
+    providers: Mapping[str, Provider]
+    mailer: Mailer
 
 
 class Steps:
     """Takes steps. Nothing of the redemption is changed here: the caller stores what comes back."""
 
-    def __init__(
-        self,
-        db: Database,
-        journal: "JournalServiceAsyncStub",
-        providers: Mapping[str, Provider],
-        mailer: Mailer,
-        vault: Vault,
-        clock: Clock,
-    ) -> None:
+    def __init__(self, db: Database, outside: Outside, vault: Vault, clock: Clock) -> None:
         self._db = db
-        self._journal = journal
-        self._providers = providers
-        self._mailer = mailer
+        self._stock = outside.stock
+        self._journal = outside.journal
+        self._compliance = outside.compliance
+        self._providers = outside.providers
+        self._mailer = outside.mailer
         self._vault = vault
         self._clock = clock
         self._takes: dict[Step, Callable[[Redemption], Awaitable[Reply]]] = {
+            Step.RESERVE_STOCK: self._reserve,
             Step.HOLD_POINTS: self._hold_points,
             Step.HOLD_FUNDING: self._hold_funding,
+            Step.SCREEN: self._screen,
             Step.ORDER: self._order,
             Step.QUERY: self._query,
             Step.CAPTURE_POINTS: self._capture_points,
             Step.CAPTURE_FUNDING: self._capture_funding,
+            Step.CONSUME_STOCK: self._consume,
             Step.DELIVER: self._deliver,
             Step.VOID_POINTS: lambda one: self._void(one, Step.VOID_POINTS, one.points_hold_id),
             Step.VOID_FUNDING: lambda one: self._void(one, Step.VOID_FUNDING, one.funding_hold_id),
+            Step.RELEASE_STOCK: self._release,
         }
 
     def conduct(self, redemption: Redemption) -> Conduct:
@@ -71,6 +85,25 @@ class Steps:
         except Refused as refusal:
             answer = Answer.REFUSED if definite(refusal) else Answer.UNKNOWN
             return Reply(answer, Reason.Name(refusal.reason), refusal=refusal.status().SerializeToString())
+
+    async def _reserve(self, redemption: Redemption) -> Reply:
+        choice, reference = redemption.choice, str(redemption.redemption_id)
+        # Without a time limit: a redemption that waits, for example for a person, keeps what it has put by.
+        request = ReserveStockRequest(
+            program_id=redemption.program_id, reference=reference, reward_id=choice.reward_id, quantity=choice.quantity
+        )
+        await invoke(self._stock.ReserveStock, request)
+        return Reply(Answer.DONE)
+
+    async def _consume(self, redemption: Redemption) -> Reply:
+        request = ConsumeStockRequest(program_id=redemption.program_id, reference=str(redemption.redemption_id))
+        if redemption.in_part:
+            request.quantity = redemption.issued_items
+        return await _settle(self._stock.ConsumeStock, request)
+
+    async def _release(self, redemption: Redemption) -> Reply:
+        request = ReleaseStockRequest(program_id=redemption.program_id, reference=str(redemption.redemption_id))
+        return await _settle(self._stock.ReleaseStock, request)
 
     async def _hold_points(self, redemption: Redemption) -> Reply:
         account = AccountRef(member_id=redemption.member_id)
@@ -90,6 +123,22 @@ class Steps:
         request = PlaceHoldRequest(program_id=redemption.program_id, account=account, amount=amount)
         held = await invoke(self._journal.PlaceHold, request, key=_key(redemption, step))
         return Reply(Answer.DONE, hold_id=UUID(held.hold_id))
+
+    async def _screen(self, redemption: Redemption) -> Reply:
+        try:
+            email = Recipient.from_bytes((await self._opened(redemption))[RECIPIENT]).email
+            choice, named = redemption.choice, (redemption.program_id, redemption.redemption_id)
+            subject = Subject(*named, email, redemption.country, choice.currency, choice.value_minor)
+            verdict = await self._compliance.check(subject)
+        except SealBrokenError:
+            return Reply(Answer.HELD, "RECIPIENT_UNREADABLE")
+        except Refused as refusal:
+            # Whoever has no verdict has not allowed anything, and not refused it either.
+            return Reply(Answer.UNKNOWN, Reason.Name(refusal.reason))
+        if verdict.effect is not Effect.REFUSE:
+            return Reply(Answer.HELD if verdict.effect is Effect.HOLD else Answer.DONE, verdict.reason)
+        told = Refused(Reason.COMPLIANCE_REFUSED, _COMPLIANCE_TEXT).status()
+        return Reply(Answer.REFUSED, verdict.reason, refusal=told.SerializeToString())
 
     async def _capture_points(self, redemption: Redemption) -> Reply:
         if redemption.in_part and not redemption.issued_points:
@@ -117,23 +166,36 @@ class Steps:
 
     async def _order(self, redemption: Redemption) -> Reply:
         provider = self._providers[redemption.provider]
-        return _reply(await provider.order(str(redemption.redemption_id), _items(redemption)))
+        return _reply(await provider.order(_ordered(redemption)))
 
     async def _query(self, redemption: Redemption) -> Reply:
         provider = self._providers[redemption.provider]
-        return _reply(await provider.query(str(redemption.redemption_id), _items(redemption)))
+        return _reply(await provider.query(_ordered(redemption)))
 
     async def _deliver(self, redemption: Redemption) -> Reply:
-        async with self._db.read() as tx:
-            sealed = await secrets_store.secrets(tx, redemption)
         try:
-            opened = {place.number: self._vault.open(one, place) for place, one in sealed.items()}
+            opened = await self._opened(redemption)
         except SealBrokenError:
             return Reply(Answer.REFUSED, "CODE_UNREADABLE")
         recipient = Recipient.from_bytes(opened.pop(RECIPIENT))
         codes = [code.decode() for code in opened.values()]
         reply = await self._mailer.deliver(redemption, recipient, codes, self._clock())
         return replace(reply, answer=completed(redemption)) if reply.answer is Answer.DONE else reply
+
+    async def _opened(self, redemption: Redemption) -> dict[int, bytes]:
+        async with self._db.read() as tx:
+            sealed = await secrets_store.secrets(tx, redemption)
+        return {place.number: self._vault.open(one, place) for place, one in sealed.items()}
+
+
+async def _settle(rpc: Any, request: ConsumeStockRequest | ReleaseStockRequest) -> Reply:
+    try:
+        await invoke(rpc, request)
+    except Refused as refusal:
+        # The reward was not limited any more when units should have been put by, so none were.
+        if refusal.reason != Reason.NOT_FOUND:
+            raise
+    return Reply(Answer.DONE)
 
 
 def _reply(found: Issued | Rejected | NotSeen | Unknown) -> Reply:
@@ -148,12 +210,19 @@ def _reply(found: Issued | Rejected | NotSeen | Unknown) -> Reply:
             return Reply(Answer.UNKNOWN, f"PROVIDER_{reason}")
 
 
-def _items(redemption: Redemption) -> list[Item]:
+def _ordered(redemption: Redemption) -> Order:
     choice = redemption.choice
-    return [
-        Item(number, choice.brand, choice.denomination_minor, choice.currency)
-        for number in range(1, choice.quantity + 1)
-    ]
+    return Order(
+        reference=str(redemption.redemption_id),
+        program_id=redemption.program_id,
+        member_id=redemption.member_id,
+        country=redemption.country,
+        kind=choice.kind,
+        items=tuple(
+            Item(number, choice.brand, choice.denomination_minor, choice.currency)
+            for number in range(1, choice.quantity + 1)
+        ),
+    )
 
 
 def _key(redemption: Redemption, step: Step) -> str:

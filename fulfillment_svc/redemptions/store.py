@@ -41,6 +41,7 @@ async def insert_redemption(tx: Tx, new: Redemption, lease_s: float) -> None:
         "redemption_id": new.redemption_id,
         "member_id": new.member_id,
         **asdict(new.choice),
+        "country": new.country,
         "provider": new.provider,
         "idempotency_key": new.idempotency_key,
         "created_at": new.created_at,

@@ -22,9 +22,10 @@ from sqlalchemy import (
 from fulfillment_svc.tables import metadata
 
 _STATES: Final = (
-    "'HOLDING_POINTS', 'HOLDING_FUNDING', 'DECLINING', 'ACCEPTED', 'CANCELLING_POINTS', 'CANCELLING_FUNDING', "
-    "'CANCELLED', 'ORDERING', 'UNKNOWN', 'CAPTURING_POINTS', 'CAPTURING_FUNDING', 'DELIVERING', 'FULFILLED', "
-    "'PARTIALLY_FULFILLED', 'RELEASING_POINTS', 'RELEASING_FUNDING', 'FAILED'"
+    "'RESERVING', 'HOLDING_POINTS', 'HOLDING_FUNDING', 'SCREENING', 'DECLINING_FUNDING', 'DECLINING', "
+    "'DECLINING_STOCK', 'HELD', 'ACCEPTED', 'CANCELLING_POINTS', 'CANCELLING_FUNDING', 'CANCELLING_STOCK', "
+    "'CANCELLED', 'ORDERING', 'UNKNOWN', 'CAPTURING_POINTS', 'CAPTURING_FUNDING', 'CONSUMING', 'DELIVERING', "
+    "'FULFILLED', 'PARTIALLY_FULFILLED', 'RELEASING_POINTS', 'RELEASING_FUNDING', 'RELEASING_STOCK', 'FAILED'"
 )
 _ENDED: Final = "'FULFILLED', 'PARTIALLY_FULFILLED', 'FAILED', 'CANCELLED'"
 _REDEMPTION: Final = ["redemptions.program_id", "redemptions.redemption_id"]
@@ -43,6 +44,8 @@ redemptions: Final = Table(
     Column("denomination_minor", BigInteger, nullable=False, comment="the face value of one item"),
     Column("currency", Text, nullable=False),
     Column("points", BigInteger, nullable=False, comment="for all items"),
+    Column("kind", Text, nullable=False, server_default="", comment="the reward's; empty from before it was kept"),
+    Column("country", Text, nullable=False, server_default="", comment="the recipient's; likewise"),
     Column("provider", Text, nullable=False, comment="chosen once; an unknown outcome is never routed anew"),
     Column("idempotency_key", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
@@ -74,6 +77,9 @@ redemptions: Final = Table(
     ),
     Column("cancel_key", Text, comment="the idempotency key of the call that has called it off"),
     Column("parked_at", DateTime(timezone=True), comment="since when it needs a person"),
+    Column(
+        "limited", Boolean, nullable=False, server_default=false(), comment="units of its reward's stock are put by"
+    ),
     CheckConstraint(f"state IN ({_STATES})", name="redemptions_state_known"),
     CheckConstraint("points > 0", name="redemptions_points_positive"),
     CheckConstraint("quantity > 0 AND denomination_minor > 0", name="redemptions_value_positive"),

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
-from fulfillment_svc.redemptions.states import TERMINAL, UNDECIDED, Answer, State, Status
+from fulfillment_svc.redemptions.states import TERMINAL, UNDECIDED, WAITING, Answer, State, Status
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen, at the price it was quoted at (G73). `points` is for all items, the rest for one."""
+    """What was chosen, at the price it was quoted at (G73). `points` is for all items, the rest for one. Of what is
+    `limited` units have to be put by. `kind` is the catalog's name of the reward's kind, for example CLOSED_LOOP."""
 
     reward_id: str
     reward_version: int
@@ -21,6 +22,8 @@ class Choice:
     denomination_minor: int
     currency: str
     points: int
+    limited: bool = False
+    kind: str = ""
 
     @property
     def value_minor(self) -> int:
@@ -51,7 +54,7 @@ class Redemption:
     write under an old token fails. `reason` says why it fails or waits for a person. `refusal` is the
     `google.rpc.Status` that the caller gets, and `answer` the last one to the present state's step.
     `sent_s_ago` is the age of the last order at the time of the claim. `cancel_key` is the idempotency key of
-    the call that has called it off. `traceparent` names the request's trace (W3C).
+    the call that has called it off. `country` is the recipient's. `traceparent` names the request's trace (W3C).
     """
 
     program_id: str
@@ -62,6 +65,7 @@ class Redemption:
     idempotency_key: str
     created_at: datetime
     units: tuple[Unit, ...]
+    country: str = ""
     traceparent: str = ""
     state: State = State.HOLDING_POINTS
     answer: Answer | None = None
@@ -86,11 +90,11 @@ class Redemption:
 
     @property
     def parked(self) -> bool:
-        """True if it needs a person: its outcome is unknown, a step is refused where no edge leads on, or it has
-        ended and the provider has issued it all the same."""
+        """True if it needs a person: compliance holds it, its outcome is unknown, a step is refused where no edge
+        leads on, or it has ended and the provider has issued it all the same."""
         if self.state in TERMINAL:
             return self.answer is Answer.DONE
-        return self.state is State.UNKNOWN or self.answer is Answer.REFUSED
+        return self.state in WAITING or self.answer is Answer.REFUSED
 
     @property
     def in_part(self) -> bool:
@@ -103,9 +107,14 @@ class Redemption:
         return sum(share for share, unit in zip(self.choice.shares, self.units, strict=True) if unit.issued)
 
     @property
+    def issued_items(self) -> int:
+        """How many items are issued."""
+        return sum(unit.issued is True for unit in self.units)
+
+    @property
     def issued_minor(self) -> int:
         """The face value of the items that are issued, in minor units."""
-        return self.choice.denomination_minor * sum(unit.issued is True for unit in self.units)
+        return self.choice.denomination_minor * self.issued_items
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Final
 from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from rewards.catalog.v1.rewards_pb2 import QuoteRewardRequest, QuoteRewardResponse
+from rewards.catalog.v1.rewards_pb2 import QuoteRewardRequest, QuoteRewardResponse, Reward
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 from rewards.fulfillment.v1.webhooks_pb2 import Event
 
@@ -33,6 +33,8 @@ def quote_request(program_id: str, request: pb.CreateRedemptionRequest) -> Quote
         denomination=request.denomination,
         quantity=_quantity(request),
         country=request.recipient.country,
+        version=request.version,
+        points=request.points,
     )
 
 
@@ -50,6 +52,8 @@ def choice(request: pb.CreateRedemptionRequest, quote: QuoteRewardResponse) -> C
         denomination_minor=quote.value_minor // quantity,
         currency=quote.currency,
         points=quote.points,
+        limited=quote.limited,
+        kind=Reward.Kind.Name(quote.kind),
     )
 
 

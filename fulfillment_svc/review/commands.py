@@ -46,7 +46,12 @@ VERBS: Final[dict[str, tuple[str, Callable[[argparse.Namespace], Message], str]]
     "query": ("QueryReview", lambda asked: pb.QueryReviewRequest(**_named(asked)), "ask or try again at once"),
     "issue": ("IssueReview", _issue, "say that it is issued, with the codes"),
     "refund": ("RefundReview", lambda asked: pb.RefundReviewRequest(**_named(asked)), "give everything back"),
-    "release": ("ReleaseReview", lambda asked: pb.ReleaseReviewRequest(**_named(asked)), "say that it is dealt with"),
+    "release": (
+        "ReleaseReview",
+        lambda asked: pb.ReleaseReviewRequest(**_named(asked)),
+        "let go on what compliance holds, or say that it is dealt with",
+    ),
+    "refuse": ("RefuseReview", lambda asked: pb.RefuseReviewRequest(**_named(asked)), "refuse what compliance holds"),
 }
 
 

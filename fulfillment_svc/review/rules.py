@@ -14,6 +14,7 @@ class Kind(StrEnum):
     UNKNOWN_OUTCOME = "UNKNOWN_OUTCOME"
     STEP_REFUSED = "STEP_REFUSED"
     ISSUED_AFTER_END = "ISSUED_AFTER_END"
+    COMPLIANCE_HOLD = "COMPLIANCE_HOLD"
 
 
 class Action(StrEnum):
@@ -23,6 +24,7 @@ class Action(StrEnum):
     ISSUE = "ISSUE"
     REFUND = "REFUND"
     RELEASE = "RELEASE"
+    REFUSE = "REFUSE"
 
 
 ACTIONS: Final = {
@@ -31,13 +33,17 @@ ACTIONS: Final = {
     # Either it was not issued, and goes back by itself, or it was, and must not.
     Kind.STEP_REFUSED: (Action.QUERY, Action.RELEASE),
     Kind.ISSUED_AFTER_END: (Action.RELEASE,),
+    Kind.COMPLIANCE_HOLD: (Action.RELEASE, Action.REFUSE),
 }
 
 REPLIES: Final = {
     Action.QUERY: Reply(Answer.UNKNOWN),
     Action.REFUND: Reply(Answer.REFUSED, REFUNDED_BY_OPERATOR),
+    Action.REFUSE: Reply(Answer.REFUSED, "REFUSED_BY_OPERATOR"),
     Action.RELEASE: Reply(Answer.RELEASED, "RELEASED_BY_OPERATOR"),
 }
+
+_KINDS: Final = {State.UNKNOWN: Kind.UNKNOWN_OUTCOME, State.HELD: Kind.COMPLIANCE_HOLD}
 
 
 def kind(redemption: Redemption) -> Kind | None:
@@ -46,7 +52,7 @@ def kind(redemption: Redemption) -> Kind | None:
         return None
     if ended(redemption):
         return Kind.ISSUED_AFTER_END
-    return Kind.UNKNOWN_OUTCOME if redemption.state is State.UNKNOWN else Kind.STEP_REFUSED
+    return _KINDS.get(redemption.state, Kind.STEP_REFUSED)
 
 
 def allowed(redemption: Redemption) -> tuple[Action, ...]:

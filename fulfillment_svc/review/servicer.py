@@ -65,8 +65,12 @@ class ReviewServicer(ReviewServiceServicer):
         return await self._act(request, Action.REFUND, pb.RefundReviewResponse)
 
     async def ReleaseReview(self, request: pb.ReleaseReviewRequest, context: Any) -> pb.ReleaseReviewResponse:
-        """Takes a person's word that what is refused, or came too late, is dealt with."""
+        """Takes a person's word that what is held may go on, or that the rest of the desk's trouble is dealt with."""
         return await self._act(request, Action.RELEASE, pb.ReleaseReviewResponse)
+
+    async def RefuseReview(self, request: pb.RefuseReviewRequest, context: Any) -> pb.RefuseReviewResponse:
+        """Takes a person's word that what is held may not go on."""
+        return await self._act(request, Action.REFUSE, pb.RefuseReviewResponse)
 
     async def _act(self, request: Any, action: Action, response: type[Response]) -> Response:
         claim = self._idempotency.claim(request)

@@ -12,6 +12,7 @@ import grpc
 import pytest
 from grpc_status import rpc_status
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
+from rewards.catalog.v1.stock_pb2_grpc import StockServiceStub
 from rewards.fulfillment.v1 import (
     providers_pb2,
     providers_pb2_grpc,
@@ -21,15 +22,18 @@ from rewards.fulfillment.v1 import (
     review_pb2_grpc,
 )
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
+from rewards.identity.v1.programs_pb2 import Compliance
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 from sqlalchemy import text
 
 from fulfillment_svc.codes import Vault
+from fulfillment_svc.compliance.by_rules import ByRules
 from fulfillment_svc.providers.callbacks import CallbacksServicer
 from fulfillment_svc.providers.over_http import HttpProvider
-from fulfillment_svc.redemptions.assembly import Outside, Room, assemble
+from fulfillment_svc.redemptions.assembly import Room, assemble
 from fulfillment_svc.redemptions.failpoints import Killed
 from fulfillment_svc.redemptions.mail import Mailer
+from fulfillment_svc.redemptions.steps import Outside
 from fulfillment_svc.review.servicer import ReviewServicer
 from fulfillment_svc.tables import keys, programs
 from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
@@ -67,9 +71,12 @@ class Harness:
 
     async def assemble(self) -> Room:
         """A room on the same database, as another process would have one."""
+        catalog = await self.world.channel("fulfillment_svc", self.world.catalog)
         outside = Outside(
-            catalog=CatalogServiceStub(await self.world.channel("fulfillment_svc", self.world.catalog)),
+            catalog=CatalogServiceStub(catalog),
+            stock=StockServiceStub(catalog),
             journal=JournalServiceStub(await self.world.channel("fulfillment_svc", self.world.ledger)),
+            compliance=ByRules(self.db, b"fingerprint", system_clock),
             providers={"sandbox": self.adapter},
             mailer=Mailer("127.0.0.1", self.mailbox.port, SENDER),
         )
@@ -121,6 +128,16 @@ class Harness:
         tenant = await self.world.tenant(**funds)
         await self.db.transact(lambda tx: programs.store(tx, tenant.program))
         return tenant
+
+    async def obey(self, tenant: Tenant, **rules: Any) -> None:
+        """Gives the tenant rules of compliance, as this service is told them."""
+        tenant.program.policy.compliance.CopyFrom(Compliance(**rules))
+        await self.store(tenant)
+
+    async def store(self, tenant: Tenant) -> None:
+        """Tells this service what has become of the tenant's settings."""
+        tenant.program.version += 1
+        await self.db.transact(lambda tx: programs.store(tx, tenant.program))
 
     async def create(self, tenant: Tenant, key: str, **changes: Any) -> pb.Redemption:
         """Redeems 10 dollars of the reward, unless changed."""

@@ -13,21 +13,23 @@ from fulfillment_svc.redemptions.store import Then
 from fulfillment_svc.redemptions.values import Reply
 from fulfillment_svc.tests.harness import Harness, address, reason
 from fulfillment_svc.tests.outside import eventually
-from fulfillment_svc.tests.world import Funds
+from fulfillment_svc.tests.world import Funds, Stock
 from svckit.testing import headers, partner
 
 FULL, FUNDED = Funds(10_000, 0), Funds(100_000, 0)
-CANCELLING = [name for name in failpoints.NAMES if name.startswith(("cancel", "void-points", "void-funding"))]
+CANCELLING = [name for name in failpoints.NAMES if name.startswith(("cancel", "void", "release"))]
 
 
 async def test_what_was_not_issued_is_given_back_item_by_item(harness: Harness) -> None:
     tenant, recipient = await harness.tenant(), address()
+    await tenant.limit(5)
     await harness.provider.fault("part_reject")
     created = await harness.create(tenant, "k", recipient=recipient, quantity=3)
     assert [item.points for item in created.items] == [800, 800, 800]
     await harness.finish(await harness.assemble())
     assert await harness.check(tenant, FULL, FUNDED) == "PARTIALLY_FULFILLED"
     assert (await tenant.points(), await tenant.funding()) == (Funds(9_200, 0), Funds(99_000, 0))
+    assert await tenant.stock() == Stock(4, 0, 1)
     done = await harness.get(tenant, created.redemption_id)
     assert (done.status, done.points, done.points_refunded) == (pb.Redemption.PARTIALLY_FULFILLED, 2_400, 1_600)
     assert done.failure_reason == "PROVIDER_OUT_OF_STOCK"
@@ -111,6 +113,7 @@ async def test_nobody_cancels_what_is_not_theirs(harness: Harness) -> None:
 @pytest.mark.parametrize("name", CANCELLING)
 async def test_a_crash_on_the_way_to_a_cancel_gives_everything_back_once(harness: Harness, name: str) -> None:
     tenant = await harness.tenant()
+    await tenant.limit(1)
     created = await harness.create(tenant, "k")
     failpoints.load(f"{name}:raise")
     calling = asyncio.create_task(harness.cancel(tenant, created.redemption_id))
@@ -123,6 +126,7 @@ async def test_a_crash_on_the_way_to_a_cancel_gives_everything_back_once(harness
     await harness.finish(await harness.assemble())
     assert await harness.check(tenant, FULL, FUNDED) == "CANCELLED"
     assert (await harness.cancel(tenant, created.redemption_id)).status == pb.Redemption.CANCELLED
+    assert await tenant.stock() == Stock(1, 0, 0)
 
 
 async def test_a_cancel_while_the_ledger_is_down_is_finished_later(harness: Harness) -> None:

@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fulfillment_svc.providers import Issued, Item, NotSeen, Rejected, Unknown
+from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Rejected, Unknown
 from fulfillment_svc.providers.over_http import CONTRADICTION, MALFORMED, read
 
-ITEMS = [Item(1, "Kaffa", 1000, "USD"), Item(2, "Kaffa", 1000, "USD")]
+ITEMS = Item(1, "Kaffa", 1000, "USD"), Item(2, "Kaffa", 1000, "USD")
+ORDER = Order("r", "acme", "m_1", "DE", "CLOSED_LOOP", ITEMS)
 ISSUED: dict[str, Any] = {
     "reference": "r",
     "status": "ISSUED",
@@ -29,7 +30,7 @@ json_values = st.recursive(
 
 
 def seen(answer: object, status: int = 200) -> Issued | Rejected | NotSeen | Unknown:
-    return read(status, json.dumps(answer).encode(), "r", ITEMS)
+    return read(status, json.dumps(answer).encode(), ORDER)
 
 
 def test_an_answer_that_fits_is_believed() -> None:
@@ -90,7 +91,7 @@ def test_an_answer_that_contradicts_is_unknown(answer: object, status: int) -> N
 
 @pytest.mark.parametrize("body", [b"", b"{", b"<html>", b"\xff", b"[" * 100_000, b'{"a":' + b"9" * 5000 + b"}"])
 def test_what_does_not_parse_is_malformed(body: bytes) -> None:
-    assert read(200, body, "r", ITEMS) == MALFORMED
+    assert read(200, body, ORDER) == MALFORMED
 
 
 @given(st.integers(100, 599), st.one_of(json_values, st.just(ISSUED)))

@@ -11,40 +11,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fulfillment_svc.redemptions import rules, wire
-from fulfillment_svc.redemptions.states import EDGES, STEPS, TERMINAL, UNDECIDED, Answer, State, Status, Step
+from fulfillment_svc.redemptions.states import EDGES, OF_STOCK, STEPS, TERMINAL, UNDECIDED, Answer, State, Status, Step
 from fulfillment_svc.redemptions.values import Choice, Conduct, Redemption, Reply, Unit
 from svckit.errors import Reason, Refused
 
 CHOICE = Choice("coffee-10", 3, "Coffee", "Kaffa", 2, 1000, "USD", 1600)
+LIMITED = replace(CHOICE, limited=True)
 PROVIDER = Conduct(idempotent=True, visibility_s=3.0)
 
 conducts = st.builds(Conduct, idempotent=st.booleans(), visibility_s=st.sampled_from([0.0, 3.0]))
 # More often than not things work, or few walks would come as far as an order.
-drawn = st.sampled_from([Answer.DONE, Answer.DONE, Answer.PART, Answer.REFUSED, Answer.UNKNOWN, Answer.NOT_SEEN])
+SELDOM = [Answer.PART, Answer.REFUSED, Answer.HELD, Answer.UNKNOWN, Answer.NOT_SEEN]
+drawn = st.sampled_from([*[Answer.DONE] * 4, *SELDOM])
+choices = st.sampled_from([CHOICE, LIMITED])
 walks = st.lists(st.tuples(drawn, st.sampled_from([0.0, 9.0])), min_size=8, max_size=40)
 
 
-def new() -> Redemption:
-    at = datetime(2026, 1, 1, tzinfo=UTC)
-    return Redemption("acme", uuid.uuid4(), "m_1", CHOICE, "sandbox", "k", at, (Unit(),) * CHOICE.quantity)
+def new(choice: Choice = CHOICE) -> Redemption:
+    at, units = datetime(2026, 1, 1, tzinfo=UTC), (Unit(),) * choice.quantity
+    named = uuid.uuid4(), "m_1", choice, "sandbox", "k"
+    return Redemption("acme", *named, at, units, state=rules.first(choice))
 
 
 def reply(step: Step, answer: Answer) -> Reply:
-    """What a step can really come back with: only a query does not see an order, only an order is done in part."""
+    """What a step can really come back with: only a query does not see an order, only an order is done in part, and
+    only what is screened is held."""
     if step in (Step.ORDER, Step.QUERY) and answer in (Answer.DONE, Answer.PART):
         return Reply.issued(("CODE", "CODE" if answer is Answer.DONE else None), "PROVIDER_OUT_OF_STOCK")
     if answer is Answer.PART:
         answer = Answer.DONE
-    if answer is Answer.NOT_SEEN and step is not Step.QUERY:
+    if (answer is Answer.NOT_SEEN and step is not Step.QUERY) or (answer is Answer.HELD and step is not Step.SCREEN):
         answer = Answer.UNKNOWN
     hold = uuid.uuid4() if step in (Step.HOLD_POINTS, Step.HOLD_FUNDING) and answer is Answer.DONE else None
     refusal = b"status" if answer in (Answer.REFUSED, Answer.UNKNOWN) else None
     return Reply(answer, f"{step}.{answer}", hold_id=hold, refusal=refusal)
 
 
-def walk(answers: list[tuple[Answer, float]], conduct: Conduct) -> tuple[list[Redemption], list[tuple[Step, Answer]]]:
+def walk(
+    answers: list[tuple[Answer, float]], conduct: Conduct, choice: Choice = LIMITED
+) -> tuple[list[Redemption], list[tuple[Step, Answer]]]:
     """The redemption after each answer, and what was done."""
-    seen, done = [new()], []
+    seen, done = [new(choice)], []
     for answer, sent_s_ago in answers:
         if rules.ended(seen[-1]):
             break
@@ -65,7 +72,7 @@ def test_every_state_has_a_step_or_is_an_end() -> None:
 
 
 def test_every_state_can_be_reached_and_can_end() -> None:
-    reached, frontier = {State.HOLDING_POINTS}, [State.HOLDING_POINTS]
+    reached, frontier = {State.RESERVING}, [State.RESERVING]
     while frontier:
         state = frontier.pop()
         later = {to for (source, _), to in EDGES.items() if source is state} - reached
@@ -87,9 +94,11 @@ def test_nothing_unknown_leads_anywhere_but_to_unknown() -> None:
     assert doubtful == {State.UNKNOWN}
 
 
-@given(walks, conducts)
-def test_value_is_captured_xor_given_back(answers: list[tuple[Answer, float]], conduct: Conduct) -> None:
-    seen, done = walk(answers, conduct)
+@given(walks, conducts, choices)
+def test_value_is_captured_xor_given_back(
+    answers: list[tuple[Answer, float]], conduct: Conduct, choice: Choice
+) -> None:
+    seen, done = walk(answers, conduct, choice)
     worked = Counter(step for step, answer in done if answer in (Answer.DONE, Answer.PART))
     captured, voided = worked[Step.CAPTURE_POINTS], worked[Step.VOID_POINTS]
     assert captured + voided <= 1
@@ -102,9 +111,18 @@ def test_value_is_captured_xor_given_back(answers: list[tuple[Answer, float]], c
     if last.state in (State.FULFILLED, State.PARTIALLY_FULFILLED):
         assert last.in_part is (last.state is State.PARTIALLY_FULFILLED)
         assert (captured, worked[Step.CAPTURE_FUNDING], worked[Step.DELIVER]) == (1, 1, 1)
+        assert (worked[Step.CONSUME_STOCK], worked[Step.RELEASE_STOCK]) == (choice.limited, 0)
     if last.state is State.FAILED:
-        held = worked[Step.HOLD_POINTS], worked[Step.HOLD_FUNDING]
-        assert (voided, worked[Step.VOID_FUNDING]) == held
+        held = worked[Step.HOLD_POINTS], worked[Step.HOLD_FUNDING], worked[Step.RESERVE_STOCK]
+        assert (voided, worked[Step.VOID_FUNDING], worked[Step.RELEASE_STOCK]) == held
+        assert not worked[Step.CONSUME_STOCK]
+
+
+@given(walks, conducts)
+def test_what_is_not_limited_never_asks_for_stock(answers: list[tuple[Answer, float]], conduct: Conduct) -> None:
+    seen, done = walk(answers, conduct, CHOICE)
+    assert not {step for step, _ in done} & OF_STOCK
+    assert not {STEPS.get(one.state) for one in seen} & OF_STOCK
 
 
 @given(walks, conducts)
@@ -144,11 +162,23 @@ def test_only_a_definite_refusal_is_what_the_caller_gets(answers: list[tuple[Ans
     seen, _ = walk(answers, conduct)
     decision = next((one for one in seen if rules.decided(one)), None)
     if decision is not None:
-        assert decision.state in (State.ACCEPTED, State.FAILED)
+        said = {State.ACCEPTED: Status.PROCESSING, State.HELD: Status.REVIEW, State.FAILED: Status.FAILED}
+        assert decision.status is said[decision.state]
         assert (decision.refusal is not None) == (decision.state is State.FAILED)
-        assert decision.status is (Status.PROCESSING if decision.refusal is None else Status.FAILED)
     for one in seen:
         assert one.status is not Status.PENDING or one.state in UNDECIDED
+
+
+@given(walks, conducts)
+def test_nothing_is_ordered_that_compliance_has_not_allowed(
+    answers: list[tuple[Answer, float]], conduct: Conduct
+) -> None:
+    seen, done = walk(answers, conduct)
+    verdicts = [answer for step, answer in done if step is Step.SCREEN]
+    allowed = Answer.DONE in verdicts
+    assert allowed or not {step for step, _ in done} & {Step.ORDER, Step.QUERY, Step.CAPTURE_POINTS}
+    assert not (allowed and Answer.REFUSED in verdicts)
+    assert not any(one.reason.startswith(Step.SCREEN) for one in seen), "why, only the desk is told"
 
 
 def test_an_order_that_is_not_shown_goes_out_again_only_after_the_visibility_window() -> None:

@@ -35,7 +35,12 @@ async def nothing_happened(harness: Harness, tenant: Tenant) -> bool:
         ({"recipient": pb.Recipient(email="a..b@example.com", country="DE")}, "RECIPIENT_INVALID"),
         ({"recipient": pb.Recipient(email="a@example.com")}, "INVALID_REQUEST"),
         ({"recipient": None}, "INVALID_REQUEST"),
+        ({"version": 2}, "PRICE_CHANGED"),
+        ({"points": 799}, "PRICE_CHANGED"),
+        ({"version": 1, "points": 800, "quantity": 2}, "PRICE_CHANGED"),
         ({"quantity": 0}, "INVALID_REQUEST"),
+        ({"version": 0}, "INVALID_REQUEST"),
+        ({"points": 0}, "INVALID_REQUEST"),
         ({"quantity": 11}, "INVALID_REQUEST"),
         ({"denomination": 10.001}, "INVALID_REQUEST"),
     ],
@@ -48,9 +53,24 @@ async def test_what_cannot_be_had_is_refused_before_anything_is_held(
     assert await nothing_happened(harness, tenant)
     assert await harness.execute("SELECT 1 FROM redemptions") == []
     kept = await harness.execute("SELECT state FROM idempotency_keys")
-    assert len(kept) == (expected not in ("INVALID_REQUEST", "REWARD_NOT_FOUND")), "what binds is kept (G58)"
+    binds = expected not in ("INVALID_REQUEST", "REWARD_NOT_FOUND", "PRICE_CHANGED")
+    assert len(kept) == binds, "what binds is kept (G58)"
     if not kept:
         assert (await harness.create(tenant, "k")).status == pb.Redemption.PROCESSING
+
+
+async def test_who_was_quoted_another_price_reads_anew_and_uses_the_key_again(harness: Harness) -> None:
+    tenant = await harness.tenant()
+    quoted: dict[str, Any] = {"version": 1, "points": 1_600, "quantity": 2}
+    await tenant.put_catalog(name="Kaffa card")
+    assert (await harness.create(tenant, "k", **quoted)).points == 1_600, "only its name is another"
+    await tenant.put_catalog(points=900)
+    assert (await harness.create(tenant, "k", **quoted)).points == 1_600, "what was sold is sold"
+    before = await tenant.points()
+    assert await reason(harness.create(tenant, "l", **quoted)) == "PRICE_CHANGED"
+    assert await reason(harness.create(tenant, "l", quantity=2, points=1_600)) == "PRICE_CHANGED"
+    assert await tenant.points() == before
+    assert (await harness.create(tenant, "l", version=3, points=1_800, quantity=2)).points == 1_800
 
 
 async def test_too_few_points_are_refused_for_good(harness: Harness) -> None:

@@ -53,6 +53,7 @@ async def test_a_redemption_is_held_ordered_captured_and_delivered(harness: Harn
 
 async def test_codes_and_recipients_lie_in_the_database_only_sealed(harness: Harness) -> None:
     tenant, recipient = await harness.tenant(), address()
+    await harness.obey(tenant, blocked_countries=["US"])
     created = await harness.create(tenant, "k", recipient=recipient)
     await harness.finish(await harness.assemble())
     (order,) = await harness.provider.journal(created.redemption_id)

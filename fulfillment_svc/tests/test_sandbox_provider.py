@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from fulfillment_svc.providers import Issued, Item, NotSeen, Provider, Rejected, Unknown
+from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Provider, Rejected, Unknown
 from fulfillment_svc.providers.over_http import HttpProvider, open_session
 from fulfillment_svc.tests.outside import SandboxProvider
 
-ITEMS = [Item(1, "Kaffa", 1000, "USD"), Item(2, "Kaffa", 1000, "USD")]
+ITEMS = Item(1, "Kaffa", 1000, "USD"), Item(2, "Kaffa", 1000, "USD")
 
 
 @pytest.fixture
@@ -30,6 +30,10 @@ async def adapter(provider: SandboxProvider) -> AsyncIterator[Provider]:
         yield HttpProvider(session, provider.url, idempotent=True, visibility_s=1, timeout_s=1)
 
 
+def ordered(reference: str, *items: Item) -> Order:
+    return Order(reference, "acme", "m_1", "DE", "CLOSED_LOOP", items or ITEMS)
+
+
 def decided(entries: list[dict[str, Any]]) -> int:
     return sum(entry["event"] == "DECIDED" for entry in entries)
 
@@ -37,59 +41,59 @@ def decided(entries: list[dict[str, Any]]) -> int:
 async def test_an_order_is_issued_once_a_reference(
     provider: SandboxProvider, adapter: Provider, reference: str, other: str
 ) -> None:
-    first = await adapter.order(reference, ITEMS)
+    first = await adapter.order(ordered(reference))
     assert isinstance(first, Issued)
     assert len(set(first.codes)) == 2
-    assert await adapter.order(reference, ITEMS) == first == await adapter.query(reference, ITEMS)
-    assert await adapter.order(other, ITEMS) != first
+    assert await adapter.order(ordered(reference)) == first == await adapter.query(ordered(reference))
+    assert await adapter.order(ordered(other)) != first
     assert decided(await provider.journal(reference)) == 1
     assert not any(str(code) in repr(first) for code in first.codes)
 
 
 async def test_a_reference_is_of_one_order_only(provider: SandboxProvider, adapter: Provider, reference: str) -> None:
-    await adapter.order(reference, ITEMS)
-    assert await adapter.order(reference, ITEMS[:1]) == Unknown("HTTP_409")
+    await adapter.order(ordered(reference))
+    assert await adapter.order(ordered(reference, *ITEMS[:1])) == Unknown("HTTP_409")
 
 
 async def test_an_order_that_never_came_is_not_seen(adapter: Provider, reference: str) -> None:
-    assert await adapter.query(reference, ITEMS) == NotSeen()
+    assert await adapter.query(ordered(reference)) == NotSeen()
 
 
 async def test_the_journal_survives_a_kill(
     provider: SandboxProvider, adapter: Provider, reference: str, other: str
 ) -> None:
-    issued = await adapter.order(reference, ITEMS)
+    issued = await adapter.order(ordered(reference))
     await provider.stop(signal.SIGKILL)
     with (provider.folder / "journal.jsonl").open("a") as journal:
         journal.write('{"event": "DECIDED", "refer')
     await provider.start()
-    assert await adapter.query(reference, ITEMS) == issued
-    await adapter.order(other, ITEMS)
+    assert await adapter.query(ordered(reference)) == issued
+    await adapter.order(ordered(other))
     assert [entry["reference"] for entry in await provider.journal()][-2:] == [reference, other]
 
 
 async def test_a_provider_that_is_down_is_unknown(provider: SandboxProvider, adapter: Provider, reference: str) -> None:
     await provider.stop()
-    assert await adapter.order(reference, ITEMS) == Unknown("UNREACHABLE") == await adapter.query(reference, ITEMS)
+    assert await adapter.order(ordered(reference)) == Unknown("UNREACHABLE") == await adapter.query(ordered(reference))
 
 
 async def test_reject_is_definite_and_stays(provider: SandboxProvider, adapter: Provider, reference: str) -> None:
     await provider.fault("reject")
     rejected = Rejected("OUT_OF_STOCK")
-    assert await adapter.order(reference, ITEMS) == rejected
-    assert await adapter.order(reference, ITEMS) == rejected == await adapter.query(reference, ITEMS)
+    assert await adapter.order(ordered(reference)) == rejected
+    assert await adapter.order(ordered(reference)) == rejected == await adapter.query(ordered(reference))
 
 
 async def test_slow_is_only_slow(provider: SandboxProvider, adapter: Provider, reference: str) -> None:
     await provider.fault("slow", next=1, delayMs=50)
-    assert isinstance(await adapter.order(reference, ITEMS), Issued)
+    assert isinstance(await adapter.order(ordered(reference)), Issued)
 
 
 async def test_unavailable_does_nothing(provider: SandboxProvider, adapter: Provider, reference: str) -> None:
     await provider.fault("unavailable")
-    assert await adapter.order(reference, ITEMS) == Unknown("HTTP_503")
-    assert await adapter.query(reference, ITEMS) == NotSeen()
-    assert isinstance(await adapter.order(reference, ITEMS), Issued)
+    assert await adapter.order(ordered(reference)) == Unknown("HTTP_503")
+    assert await adapter.query(ordered(reference)) == NotSeen()
+    assert isinstance(await adapter.order(ordered(reference)), Issued)
 
 
 @pytest.mark.parametrize(
@@ -106,8 +110,8 @@ async def test_a_lost_answer_is_unknown_and_the_order_is_there(
     provider: SandboxProvider, adapter: Provider, fault: str, seen: str, reference: str
 ) -> None:
     await provider.fault(fault)
-    assert await adapter.order(reference, ITEMS) == Unknown(seen)
-    assert isinstance(await adapter.query(reference, ITEMS), Issued)
+    assert await adapter.order(ordered(reference)) == Unknown(seen)
+    assert isinstance(await adapter.query(ordered(reference)), Issued)
     assert decided(await provider.journal(reference)) == 1
 
 
@@ -115,15 +119,15 @@ async def test_delayed_visibility_hides_an_order_that_is_there(
     provider: SandboxProvider, adapter: Provider, reference: str
 ) -> None:
     await provider.fault("delayed_visibility", next=1, queries=2)
-    assert await adapter.order(reference, ITEMS) == Unknown("HTTP_500")
+    assert await adapter.order(ordered(reference)) == Unknown("HTTP_500")
     assert decided(await provider.journal(reference)) == 1
-    assert [await adapter.query(reference, ITEMS) for _ in range(2)] == [NotSeen(), NotSeen()]
-    assert isinstance(await adapter.query(reference, ITEMS), Issued)
+    assert [await adapter.query(ordered(reference)) for _ in range(2)] == [NotSeen(), NotSeen()]
+    assert isinstance(await adapter.query(ordered(reference)), Issued)
 
 
 async def test_faults_strike_by_brand_by_reference_and_by_number(provider: SandboxProvider, adapter: Provider) -> None:
     async def strikes(reference: str, brand: str) -> bool:
-        return await adapter.order(reference, [Item(1, brand, 500, "EUR")]) == Unknown("HTTP_500")
+        return await adapter.order(ordered(reference, Item(1, brand, 500, "EUR"))) == Unknown("HTTP_500")
 
     await provider.fault("error_after_accept", brand="Bad")
     assert [await strikes("a", "Bad"), await strikes("b", "Good"), await strikes("c", "Bad")] == [True, False, True]

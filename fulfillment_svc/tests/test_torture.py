@@ -1,5 +1,6 @@
-"""Every fault of the provider, mixed by chance, while the service and the ledger are killed again and again: each
-redemption ends fulfilled or given back, or waits for a person, and no value is lost or doubled (F4 to F6, F11)."""
+"""Every fault of the provider, mixed by chance, while the service, the ledger and the catalog are killed
+again and again: each redemption ends fulfilled or given back, or waits for a person, and no value and no unit of stock
+is lost or doubled (F4 to F6, F11, R5)."""
 
 import asyncio
 import os
@@ -11,9 +12,10 @@ from typing import Any, Final
 import grpc
 import pytest
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
+from rewards.identity.v1.programs_pb2 import RecipientLimit
 
 from fulfillment_svc.tests.harness import ENDS, Harness
-from fulfillment_svc.tests.world import Funds, Service, Tenant
+from fulfillment_svc.tests.world import Funds, Service, Stock, Tenant
 from ledger_svc.verify.report import faults, findings
 
 TORTURE: Final = bool(os.environ.get("REWARDS_TORTURE"))
@@ -21,7 +23,7 @@ REDEMPTIONS: Final = 500 if TORTURE else 50
 KILLS: Final = 30 if TORTURE else 4
 AT_ONCE: Final = 8
 SEED: Final = int(os.environ.get("REWARDS_SEED", "5"))
-POINTS, CENTS = 2_000_000, 200_000_000
+POINTS, CENTS, UNITS = 2_000_000, 200_000_000, 3 * REDEMPTIONS
 
 ORDERS: Final = {
     "reject": 0.06,
@@ -80,12 +82,12 @@ async def redeem(
 
 
 async def kill(harness: Harness, process: Service, chance: random.Random) -> None:
-    """Kills the service or the ledger each time that some more redemptions have begun, and starts it again."""
+    """Kills the service or one that it calls each time that some more redemptions have begun, and starts it again."""
     for number in range(KILLS):
         begun = chance.randint(number * REDEMPTIONS, (number + 1) * REDEMPTIONS - 1) // KILLS
         while (await harness.execute("SELECT count(*) FROM redemptions"))[0][0] < begun:  # noqa: ASYNC110
             await asyncio.sleep(chance.uniform(0, 0.2))
-        victim = chance.choice([process, harness.world.ledger])
+        victim = chance.choice([process, harness.world.ledger, harness.world.catalog])
         await victim.stop(signal.SIGKILL)
         await victim.start()
 
@@ -107,7 +109,7 @@ async def check(harness: Harness, tenant: Tenant) -> Counter[str]:
     for entry in await harness.provider.journal():
         if entry["event"] == "DECIDED" and entry["status"] == "ISSUED":
             decisions.setdefault(entry["reference"], []).append(entry)
-    points, cents, ends = 0, 0, Counter[str]()
+    points, cents, sold, ends = 0, 0, 0, Counter[str]()
     for row in await harness.execute("SELECT *, parked_at IS NOT NULL AS parked FROM redemptions"):
         issues = decisions.get(str(row.redemption_id), [])
         assert len(issues) <= 1, "issued twice"
@@ -119,10 +121,14 @@ async def check(harness: Harness, tenant: Tenant) -> Counter[str]:
             share, left = divmod(row.points, row.quantity)
             points += sum(share + (unit <= left) for unit in units)
             cents += len(units) * row.denomination_minor
+            sold += len(units)
             assert (row.state == "FULFILLED") == (len(units) == row.quantity)
         ends["late issue" if row.parked else row.state] += 1
     assert await tenant.points() == Funds(POINTS - points, 0)
     assert await tenant.funding() == Funds(CENTS - cents, 0)
+    assert await tenant.stock() == Stock(UNITS - sold, 0, sold)
+    ((checked, counted),) = await harness.execute("SELECT count(*), sum(value_minor)::bigint FROM compliance_checks")
+    assert (checked, counted) == (ends.total(), cents), "what counts for compliance is what was issued"
     return ends
 
 
@@ -132,6 +138,9 @@ async def test_whatever_the_provider_does_and_whoever_dies(harness: Harness, pro
     chance, places = random.Random(SEED), asyncio.Semaphore(AT_ONCE)  # noqa: S311 - guards nothing
     await process.start()
     tenant = await harness.tenant(points=POINTS, funding=CENTS / 100)
+    await tenant.limit(UNITS)
+    limit = RecipientLimit(currency="USD", value_minor=CENTS, days=1, over=RecipientLimit.REFUSE)
+    await harness.obey(tenant, limits=[limit])
     harness.answer_callbacks()
     await switch_on(harness)
     killing = asyncio.create_task(kill(harness, process, chance))

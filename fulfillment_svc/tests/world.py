@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
+import psycopg
 from rewards.catalog.v1 import rewards_pb2 as catalog_pb
 from rewards.catalog.v1 import rewards_pb2_grpc as catalog_grpc
+from rewards.catalog.v1 import stock_pb2, stock_pb2_grpc
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 from rewards.ledger.v1 import (
     directory_pb2,
@@ -37,6 +39,10 @@ WITHDRAWN: Final = "kaffa-gone"
 
 _OPERATOR: Final = headers(Principal(Kind.OPERATOR, "op"))
 _numbers: Final = itertools.count(1)
+_RESERVATIONS: Final = """
+SELECT coalesce(sum(quantity) FILTER (WHERE state = 'RESERVED'), 0)::bigint, coalesce(sum(consumed), 0)::bigint
+FROM stock_reservations WHERE program_id = %s
+"""
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,15 @@ class Funds:
 
     balance: int
     held: int
+
+
+@dataclass(frozen=True)
+class Stock:
+    """Units of a reward: those there are, how many of them are reserved, and how many were sold beside them."""
+
+    units: int
+    reserved: int
+    sold: int
 
 
 class Service(Process):
@@ -145,8 +160,8 @@ class Tenant:
             deposit = funding_pb2.CreateDepositRequest(amount=funding, currency="USD")
             await funding_pb2_grpc.FundingServiceStub(channel).CreateDeposit(deposit, metadata=self._headers())
 
-    async def put_catalog(self) -> None:
-        """One reward that can be had, and one that cannot any more."""
+    async def put_catalog(self, points: int = 800, **changes: Any) -> None:
+        """One reward that can be had, at so many points for 10 dollars, and one that cannot any more."""
         channel = await self._world.channel("gateway", self._world.catalog)
         common: dict[str, Any] = {
             "name": "Kaffa gift card",
@@ -158,11 +173,29 @@ class Tenant:
             "denominations": [10.0, 12.5],
         }
         rewards = [
-            catalog_pb.Reward(reward_id=REWARD, **common),
+            catalog_pb.Reward(reward_id=REWARD, **(common | changes)),
             catalog_pb.Reward(reward_id=WITHDRAWN, availability=catalog_pb.Reward.WITHDRAWN, **common),
         ]
-        request = catalog_pb.PutRewardsRequest(program_id=self.program_id, rewards=rewards)
+        costs = {10.0: points, 12.5: points * 5 // 4}
+        prices = [catalog_pb.RewardPrice(reward_id=REWARD, denomination=of, points=it) for of, it in costs.items()]
+        request = catalog_pb.PutRewardsRequest(program_id=self.program_id, rewards=rewards, prices=prices)
         await catalog_grpc.CatalogServiceStub(channel).PutRewards(request, metadata=_OPERATOR)
+
+    async def limit(self, units: int | None) -> None:
+        """Says how many there are of the reward."""
+        channel = await self._world.channel("gateway", self._world.catalog)
+        request = stock_pb2.SetStockRequest(program_id=self.program_id, reward_id=REWARD, units=units)
+        await stock_pb2_grpc.StockServiceStub(channel).SetStock(request, metadata=_OPERATOR)
+
+    async def stock(self) -> Stock:
+        """The reward's stock by the catalog's own books, which have to agree."""
+        async with await psycopg.AsyncConnection.connect(self._world.catalog.database_url) as books:
+            stock = await books.execute("SELECT units, reserved FROM stocks WHERE program_id = %s", [self.program_id])
+            (row,) = await stock.fetchall()
+            kept = await books.execute(_RESERVATIONS, [self.program_id])
+            ((held, sold),) = await kept.fetchall()
+        assert row[1] == held, "what is reserved is the sum of the reservations that hold"
+        return Stock(row[0], held, sold)
 
     async def void(self, hold_id: str) -> None:
         """Ends a hold behind the back of whoever placed it."""

@@ -17,7 +17,8 @@ _TIME_ZONES: Final = available_timezones()
 class Program:
     """A tenant's settings. `points_per_unit` is the price of one major unit of `currency` in points.
 
-    `policy` is a serialized `rewards.identity.v1.Policy`, which the ledger and the room of members read.
+    `policy` is a serialized `rewards.identity.v1.Policy`, which the ledger, the room of members and
+    fulfillment_svc's compliance read.
     """
 
     program_id: str

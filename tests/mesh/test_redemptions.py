@@ -51,6 +51,19 @@ async def test_items_that_are_not_issued_are_given_back(api: Api, mesh: Mesh) ->
     assert (balance["balance"], balance["held"]) == (4_600, 0)
 
 
+async def test_who_was_quoted_another_price_gets_nothing_at_this_one(api: Api) -> None:
+    member_id = await api.member(points=5_000)
+    body = {"memberId": member_id, "rewardId": "copperleaf-coffee-us", "denomination": 5, "recipient": RECIPIENT}
+    (sold,) = (await api.call("GET", "/v1/rewards:availability?ids=copperleaf-coffee-us")).result["rewards"]
+    for quoted in ({"points": 399}, {"version": sold["version"] + 1}):
+        answer = await api.post("redemptions", {**body, **quoted}, key=f"quoted-{member_id}")
+        assert (answer.status, answer.code, answer.result["reason"]) == (409, 5009, "PRICE_CHANGED")
+    assert (await api.balance(member_id))["held"] == 0
+    quoted = {"version": sold["version"], "points": 400}
+    answer = await api.post("redemptions", {**body, **quoted}, key=f"quoted-{member_id}")
+    assert (answer.status, answer.result["points"]) == (200, 400)
+
+
 async def test_a_cancel_is_done_or_too_late(api: Api) -> None:
     member_id = await api.member(points=5_000)
     made = await redeem(api, member_id)

@@ -1,0 +1,22 @@
+"""What a provider is chosen by."""
+
+from alembic import op
+
+revision = "0009"
+down_revision = "0006"
+
+_REDEMPTIONS = """
+ALTER TABLE redemptions
+    ADD COLUMN kind text NOT NULL DEFAULT '',
+    ADD COLUMN country text NOT NULL DEFAULT '';
+COMMENT ON COLUMN redemptions.kind IS 'the reward''s; empty from before it was kept';
+COMMENT ON COLUMN redemptions.country IS 'the recipient''s; likewise';
+"""
+
+
+def upgrade() -> None:
+    op.execute(_REDEMPTIONS)
+
+
+def downgrade() -> None:
+    raise NotImplementedError("migrations go forward only")
