@@ -23,15 +23,18 @@ from rewards.fulfillment.v1 import (
     webhooks_pb2_grpc,
 )
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
+from rewards.ledger.v1.cashback_pb2_grpc import CashbackServiceStub
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 
 from fulfillment_svc import rotation
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.config import Settings
 from fulfillment_svc.messages.servicer import MessagesServicer
+from fulfillment_svc.providers import assembly as providers
 from fulfillment_svc.providers.callbacks import CallbacksServicer
-from fulfillment_svc.providers.over_http import HttpProvider, open_session
-from fulfillment_svc.providers.routing import SANDBOX
+from fulfillment_svc.providers.cashback import Cashback
+from fulfillment_svc.providers.over_http import HttpProvider
+from fulfillment_svc.providers.transport import open_session
 from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.redemptions.assembly import Outside, assemble
 from fulfillment_svc.redemptions.mail import Mailer
@@ -70,16 +73,18 @@ async def serve() -> None:
     async with open_session() as session:
         # What the sandbox provider promises: a reference is one order, and an order shows at once or soon.
         sandbox = HttpProvider(session, settings.provider_url, idempotent=True, visibility_s=3, timeout_s=4)
+        ledger = clients.channel(config, "ledger_svc")
         outside = Outside(
             catalog=CatalogServiceStub(clients.channel(config, "catalog_svc")),
-            journal=JournalServiceStub(clients.channel(config, "ledger_svc")),
-            providers={SANDBOX: sandbox},
+            journal=JournalServiceStub(ledger),
+            router=providers.assemble(sandbox, Cashback(CashbackServiceStub(ledger)), settings.providers, guard),
             mailer=Mailer(*settings.smtp, settings.mail_sender),
         )
         vault = Vault.from_base64(settings.code_keys)
         room = assemble(db, idempotent, vault, outside, events.ingest, system_clock)
         directory = ProgramDirectoryServicer(db, programs)
-        callbacks = CallbacksServicer({SANDBOX: settings.provider_secrets}, room.look_again)
+        secrets = {one.name: one.callback_secrets for one in settings.providers}
+        callbacks = CallbacksServicer({providers.SANDBOX: settings.provider_secrets, **secrets}, room.look_again)
         desk = ReviewServicer(db, idempotent, room.saga, room.wake)
         servicers = [
             served(redemptions_pb2, redemptions_pb2_grpc, "RedemptionsService", room.servicer),

@@ -103,7 +103,7 @@ async def test_a_quote_is_of_the_present_version_and_rate(catalog: Catalog) -> N
     await catalog.put(reward(name="One"))
     await catalog.put(reward(name="Two"))
     quote = await catalog.quotes.QuoteReward(_quote(quantity=3, country="DE"))
-    sold = {"brand": "Baltic Books", "name": "Two", "kind": pb.Reward.CLOSED_LOOP}
+    sold: dict[str, Any] = {"brand": "Baltic Books", "name": "Two", "kind": pb.Reward.CLOSED_LOOP}
     assert quote == pb.QuoteRewardResponse(version=2, points=6_000, value_minor=7_500, currency="USD", **sold)
     await catalog.set_program(version=2, points_per_unit=81)
     assert (await catalog.quotes.QuoteReward(_quote())).points == 2_025

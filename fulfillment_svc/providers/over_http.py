@@ -5,31 +5,16 @@ every member; whatever else comes back is `Unknown`, because a provider is not t
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import aiohttp
-from opentelemetry import trace
 
 from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Rejected, Unknown
-from svckit import telemetry
+from fulfillment_svc.providers.transport import CONTRADICTION, MALFORMED, Heard, exchange, is_code, reason
 
-BODY_MAX_BYTES: Final = 64 * 1024
-CODE_MAX: Final = 256
-MALFORMED: Final = Unknown("MALFORMED_ANSWER")
-CONTRADICTION: Final = Unknown("CONTRADICTING_ANSWER")
-
-_REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 # What an answered item has besides what was ordered: just one of these.
 _OUTCOME: Final = {"code", "rejected"}
-
-
-def open_session() -> aiohttp.ClientSession:
-    """A session for providers: no cookies, and no compressed answers, which could be small and huge at once."""
-    return aiohttp.ClientSession(
-        headers={"accept-encoding": "identity"}, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-    )
 
 
 class HttpProvider:
@@ -46,6 +31,7 @@ class HttpProvider:
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self.idempotent = idempotent
         self.visibility_s = visibility_s
+        self.pending_s = 0.0
 
     async def order(self, order: Order) -> Issued | Rejected | Unknown:
         """Orders the items under our reference."""
@@ -58,18 +44,8 @@ class HttpProvider:
         return await self._ask("GET", order, params={"reference": order.reference})
 
     async def _ask(self, method: str, order: Order, **what: Any) -> Issued | Rejected | NotSeen | Unknown:
-        with telemetry.span("provider orders", trace.SpanKind.CLIENT, {"http.request.method": method}) as span:
-            try:
-                async with self._session.request(
-                    method, self._orders, timeout=self._timeout, allow_redirects=False, **what
-                ) as response:
-                    span.set_attribute("http.response.status_code", response.status)
-                    body = await _capped(response.content)
-            except TimeoutError:
-                return Unknown("TIMEOUT")
-            except (aiohttp.ClientError, OSError):
-                return Unknown("UNREACHABLE")
-            return read(response.status, body, order)
+        heard = await exchange(self._session, method, self._orders, timeout=self._timeout, **what)
+        return read(heard.status, heard.body, order) if isinstance(heard, Heard) else heard
 
 
 def read(status: int, body: bytes, order: Order) -> Issued | Rejected | NotSeen | Unknown:
@@ -83,8 +59,8 @@ def read(status: int, body: bytes, order: Order) -> Issued | Rejected | NotSeen 
     match (status, answer):
         case (200, {"status": "ISSUED", "reference": about, "items": answered}) if about == order.reference:
             return _issued(answered, order.items)
-        case (200 | 422, {"status": "REJECTED", "reference": about, "reason": reason}) if about == order.reference:
-            return Rejected(_reason(reason))
+        case (200 | 422, {"status": "REJECTED", "reference": about, "reason": why}) if about == order.reference:
+            return Rejected(reason(why))
         case (404, {"status": "NOT_FOUND", "reference": about}) if about == order.reference:
             return NotSeen()
     return CONTRADICTION
@@ -97,22 +73,14 @@ def _issued(answered: object, items: Sequence[Item]) -> Issued | Rejected | Unkn
     # Compared as text, because in Python 1 equals True and 1.0, and an amount must be neither.
     if json.dumps(ordered, sort_keys=True) != json.dumps(_written(items), sort_keys=True):
         return CONTRADICTION
-    if not all(_is_code(one["code"]) if "code" in one else "rejected" in one for one in answered):
+    if not all(is_code(one["code"]) if "code" in one else "rejected" in one for one in answered):
         return MALFORMED
     if any(one.keys() >= _OUTCOME for one in answered):
         return CONTRADICTION
-    reasons = [_reason(one["rejected"]) for one in answered if "rejected" in one]
+    reasons = [reason(one["rejected"]) for one in answered if "rejected" in one]
     if len(reasons) == len(answered):
         return Rejected(reasons[0])
     return Issued(tuple(one.get("code") for one in answered), *reasons[:1])
-
-
-def _is_code(code: object) -> bool:
-    return isinstance(code, str) and 0 < len(code) <= CODE_MAX and code.isprintable()
-
-
-def _reason(sent: object) -> str:
-    return sent if isinstance(sent, str) and _REASON.fullmatch(sent) else "REJECTED"
 
 
 def _written(items: Sequence[Item]) -> list[Mapping[str, object]]:
@@ -120,13 +88,3 @@ def _written(items: Sequence[Item]) -> list[Mapping[str, object]]:
         {"number": item.number, "brand": item.brand, "valueMinor": item.value_minor, "currency": item.currency}
         for item in items
     ]
-
-
-async def _capped(content: aiohttp.StreamReader) -> bytes:
-    """The body; empty, which does not parse, if it is over the cap."""
-    body = bytearray()
-    while chunk := await content.readany():
-        body += chunk
-        if len(body) > BODY_MAX_BYTES:
-            return b""
-    return bytes(body)

@@ -1,13 +1,13 @@
 """How the room is put together: the servicer, and the workers that carry on what it starts."""
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 from fulfillment_svc.codes import Vault
-from fulfillment_svc.providers import Provider
 from fulfillment_svc.providers.callbacks import LookAgain
+from fulfillment_svc.providers.routing import Router
 from fulfillment_svc.redemptions import store
 from fulfillment_svc.redemptions.cancelling import Cancelling
 from fulfillment_svc.redemptions.intake import Intake
@@ -34,7 +34,7 @@ class Outside(NamedTuple):
 
     catalog: "CatalogServiceAsyncStub"
     journal: "JournalServiceAsyncStub"
-    providers: Mapping[str, Provider]
+    router: Router
     mailer: Mailer
 
 
@@ -53,7 +53,7 @@ def assemble(
     db: Database, idempotent: Idempotency, vault: Vault, outside: Outside, ingest: Ingest, clock: Clock
 ) -> Room:
     """Builds the room on `db`; `ingest` takes its events."""
-    steps = Steps(db, outside.journal, outside.providers, outside.mailer, vault, clock)
+    steps = Steps(db, outside.journal, outside.router, outside.mailer, vault, clock)
     saga = Saga(db, steps, idempotent, vault, ingest, clock)
     workers = [Worker(f"redemptions-{number}", saga.work) for number in range(1, WORKERS + 1)]
     turns = itertools.cycle(workers)
@@ -65,6 +65,6 @@ def assemble(
         if await db.transact(lambda tx: store.make_due(tx, provider, redemption_id)):
             wake()
 
-    intake = Intake(db, idempotent, outside.catalog, outside.providers, vault, clock)
+    intake = Intake(db, idempotent, outside.catalog, outside.router, vault, clock)
     desks = Desks(intake, Cancelling(db, idempotent, saga), Revealing(db, vault), saga)
     return Room(RedemptionsServicer(db, idempotent, desks, wake), saga, wake, look_again, workers)

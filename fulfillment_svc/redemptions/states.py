@@ -67,7 +67,9 @@ class Answer(StrEnum):
     DONE = "DONE"
     PART = "PART"  # done, but for some of the items only
     REFUSED = "REFUSED"
+    PENDING = "PENDING"  # the provider has the order and is still at it
     NOT_SEEN = "NOT_SEEN"
+    NOT_SENT = "NOT_SENT"  # nothing went out, and another provider serves it
     UNKNOWN = "UNKNOWN"
 
 
@@ -100,6 +102,7 @@ EDGES: Final = {
     (State.ORDERING, Answer.DONE): State.CAPTURING_POINTS,
     (State.ORDERING, Answer.PART): State.CAPTURING_POINTS,
     (State.ORDERING, Answer.REFUSED): State.RELEASING_POINTS,
+    (State.ORDERING, Answer.NOT_SENT): State.ACCEPTED,
     (State.ORDERING, Answer.NOT_SEEN): State.UNKNOWN,
     (State.ORDERING, Answer.UNKNOWN): State.UNKNOWN,
     (State.UNKNOWN, Answer.DONE): State.CAPTURING_POINTS,
@@ -119,5 +122,5 @@ UNDECIDED: Final = frozenset({State.HOLDING_POINTS, State.HOLDING_FUNDING, State
 # Everything has been given back in these.
 GIVEN_BACK: Final = frozenset({State.FAILED, State.CANCELLED})
 # Only in these does it matter what the provider says by itself.
-ASKING: Final = frozenset({State.UNKNOWN, State.PARTIALLY_FULFILLED, *GIVEN_BACK})
+ASKING: Final = frozenset({State.ORDERING, State.UNKNOWN, State.PARTIALLY_FULFILLED, *GIVEN_BACK})
 FAILING: Final = frozenset({State.DECLINING, State.RELEASING_POINTS, State.RELEASING_FUNDING, State.FAILED})

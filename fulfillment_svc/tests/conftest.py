@@ -11,7 +11,8 @@ from psycopg import sql
 
 from devmesh.pki import Authority
 from devmesh.postgres import PostgresServer
-from fulfillment_svc.providers.over_http import HttpProvider, open_session
+from fulfillment_svc.providers.over_http import HttpProvider
+from fulfillment_svc.providers.transport import open_session
 from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.outside import Mailbox, SandboxProvider

@@ -21,12 +21,17 @@ from rewards.fulfillment.v1 import (
     review_pb2_grpc,
 )
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
+from rewards.ledger.v1.cashback_pb2_grpc import CashbackServiceStub
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 from sqlalchemy import text
 
 from fulfillment_svc.codes import Vault
+from fulfillment_svc.providers import assembly as providers
 from fulfillment_svc.providers.callbacks import CallbacksServicer
+from fulfillment_svc.providers.cashback import Cashback
+from fulfillment_svc.providers.mapped.configuration import Configured
 from fulfillment_svc.providers.over_http import HttpProvider
+from fulfillment_svc.providers.routing import Router
 from fulfillment_svc.redemptions.assembly import Outside, Room, assemble
 from fulfillment_svc.redemptions.failpoints import Killed
 from fulfillment_svc.redemptions.mail import Mailer
@@ -35,6 +40,7 @@ from fulfillment_svc.tables import keys, programs
 from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
 from fulfillment_svc.tests.world import REWARD, Funds, Tenant, World
 from fulfillment_svc.webhooks import ingest_store as events
+from fulfillment_svc.webhooks.ssrf import Guard
 from svckit.clock import system_clock
 from svckit.db import Database
 from svckit.errors import Reason, Refused, from_status
@@ -63,6 +69,7 @@ class Harness:
     mailbox: Mailbox
     adapter: HttpProvider
     master_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    configured: Sequence[Configured] = ()
     stub: Any = None
 
     async def assemble(self) -> Room:
@@ -70,10 +77,15 @@ class Harness:
         outside = Outside(
             catalog=CatalogServiceStub(await self.world.channel("fulfillment_svc", self.world.catalog)),
             journal=JournalServiceStub(await self.world.channel("fulfillment_svc", self.world.ledger)),
-            providers={"sandbox": self.adapter},
+            router=self.router(await self.world.channel("fulfillment_svc", self.world.ledger)),
             mailer=Mailer("127.0.0.1", self.mailbox.port, SENDER),
         )
         return assemble(self.db, self.idempotent(), Vault([self.master_key]), outside, events.ingest, system_clock)
+
+    def router(self, ledger: grpc.aio.Channel) -> Router:
+        """The lines of providers, as the service has them."""
+        guard = Guard(allow_loopback=True)
+        return providers.assemble(self.adapter, Cashback(CashbackServiceStub(ledger)), self.configured, guard)
 
     def idempotent(self) -> Idempotency:
         """The keys of the database."""

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Rejected, Unknown
-from fulfillment_svc.providers.over_http import CONTRADICTION, MALFORMED, read
+from fulfillment_svc.providers.over_http import read
+from fulfillment_svc.providers.transport import CONTRADICTION, MALFORMED
 
 ITEMS = Item(1, "Kaffa", 1000, "USD"), Item(2, "Kaffa", 1000, "USD")
 ORDER = Order("r", "acme", "m_1", "DE", "CLOSED_LOOP", ITEMS)

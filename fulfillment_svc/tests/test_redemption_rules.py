@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fulfillment_svc.providers.serving import Route
 from fulfillment_svc.redemptions import rules, wire
 from fulfillment_svc.redemptions.states import EDGES, STEPS, TERMINAL, UNDECIDED, Answer, State, Status, Step
 from fulfillment_svc.redemptions.values import Choice, Conduct, Redemption, Reply, Unit
@@ -20,7 +21,9 @@ PROVIDER = Conduct(idempotent=True, visibility_s=3.0)
 
 conducts = st.builds(Conduct, idempotent=st.booleans(), visibility_s=st.sampled_from([0.0, 3.0]))
 # More often than not things work, or few walks would come as far as an order.
-drawn = st.sampled_from([Answer.DONE, Answer.DONE, Answer.PART, Answer.REFUSED, Answer.UNKNOWN, Answer.NOT_SEEN])
+drawn = st.sampled_from(
+    [*(Answer.DONE,) * 3, Answer.PART, Answer.REFUSED, Answer.PENDING, Answer.UNKNOWN, Answer.NOT_SEEN, Answer.NOT_SENT]
+)
 walks = st.lists(st.tuples(drawn, st.sampled_from([0.0, 9.0])), min_size=8, max_size=40)
 
 
@@ -35,7 +38,11 @@ def reply(step: Step, answer: Answer) -> Reply:
         return Reply.issued(("CODE", "CODE" if answer is Answer.DONE else None), "PROVIDER_OUT_OF_STOCK")
     if answer is Answer.PART:
         answer = Answer.DONE
-    if answer is Answer.NOT_SEEN and step is not Step.QUERY:
+    if answer is Answer.NOT_SENT and step is Step.ORDER:
+        return Reply(answer, "PROVIDER_UNREACHABLE", route=Route("next", "sandbox: UNREACHABLE, next: SERVES"))
+    if answer is Answer.PENDING and step in (Step.ORDER, Step.QUERY):
+        return Reply(answer, "PROVIDER_PENDING")
+    if answer in (Answer.NOT_SENT, Answer.PENDING) or (answer is Answer.NOT_SEEN and step is not Step.QUERY):
         answer = Answer.UNKNOWN
     hold = uuid.uuid4() if step in (Step.HOLD_POINTS, Step.HOLD_FUNDING) and answer is Answer.DONE else None
     refusal = b"status" if answer in (Answer.REFUSED, Answer.UNKNOWN) else None
@@ -115,15 +122,27 @@ def test_an_unknown_outcome_is_only_ever_asked_again(answers: list[tuple[Answer,
         if doubtful:
             assert step in (Step.QUERY, Step.ORDER)
         if step in (Step.QUERY, Step.ORDER):
-            doubtful = answer in (Answer.UNKNOWN, Answer.NOT_SEEN)
+            still = doubtful and answer in (Answer.PENDING, Answer.NOT_SENT)
+            doubtful = still or answer in (Answer.UNKNOWN, Answer.NOT_SEEN)
     if doubtful:
         assert seen[-1].status is Status.REVIEW
+
+
+@given(walks, conducts)
+def test_a_provider_is_left_only_before_anything_went_out(
+    answers: list[tuple[Answer, float]], conduct: Conduct
+) -> None:
+    seen, _ = walk(answers, conduct)
+    for before, after in pairwise(seen):
+        if before.provider != after.provider:
+            assert (before.state, after.state) == (State.ORDERING, State.ACCEPTED)
+            assert all(one.state is not State.UNKNOWN for one in seen[: seen.index(after)])
 
 
 @given(walks)
 def test_only_a_provider_that_knows_references_gets_an_order_twice(answers: list[tuple[Answer, float]]) -> None:
     _, done = walk(answers, Conduct(idempotent=False, visibility_s=0.0))
-    assert sum(step is Step.ORDER for step, _ in done) <= 1
+    assert sum(step is Step.ORDER and answer is not Answer.NOT_SENT for step, answer in done) <= 1
 
 
 @given(walks, conducts)
