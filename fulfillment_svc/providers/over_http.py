@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import aiohttp
 
-from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Rejected, Unknown
+from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Pending, Rejected, Unknown
 from fulfillment_svc.providers.transport import CONTRADICTION, MALFORMED, Heard, exchange, is_code, reason
 
 # What an answered item has besides what was ordered: just one of these.
@@ -24,44 +24,58 @@ class HttpProvider:
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, *, idempotent: bool, visibility_s: float, timeout_s: float
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        *,
+        idempotent: bool,
+        visibility_s: float,
+        timeout_s: float,
+        pending_s: float = 60.0,
     ) -> None:
         self._session = session
         self._orders = f"{url.rstrip('/')}/orders"
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self.idempotent = idempotent
         self.visibility_s = visibility_s
-        self.pending_s = 0.0
+        self.pending_s = pending_s
 
-    async def order(self, order: Order) -> Issued | Rejected | Unknown:
+    async def order(self, order: Order) -> Issued | Rejected | Pending | Unknown:
         """Orders the items under our reference."""
         body = {"reference": order.reference, "items": _written(order.items)}
         answer = await self._ask("POST", order, json=body)
         return CONTRADICTION if isinstance(answer, NotSeen) else answer
 
-    async def query(self, order: Order) -> Issued | Rejected | NotSeen | Unknown:
+    async def query(self, order: Order) -> Issued | Rejected | Pending | NotSeen | Unknown:
         """Asks what became of the order."""
         return await self._ask("GET", order, params={"reference": order.reference})
 
-    async def _ask(self, method: str, order: Order, **what: Any) -> Issued | Rejected | NotSeen | Unknown:
+    async def _ask(self, method: str, order: Order, **what: Any) -> Issued | Rejected | Pending | NotSeen | Unknown:
         heard = await exchange(self._session, method, self._orders, timeout=self._timeout, **what)
         return read(heard.status, heard.body, order) if isinstance(heard, Heard) else heard
 
 
-def read(status: int, body: bytes, order: Order) -> Issued | Rejected | NotSeen | Unknown:
+def read(status: int, body: bytes, order: Order) -> Issued | Rejected | Pending | NotSeen | Unknown:
     """What an HTTP answer says about the order; total over all answers."""
-    if status not in (200, 404, 422):
+    if status not in (200, 202, 404, 422):
         return Unknown(f"HTTP_{status}")
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         return MALFORMED
+    about = answer.get("reference") if isinstance(answer, dict) else None
+    return _meaning(status, answer, order) if about == order.reference else CONTRADICTION
+
+
+def _meaning(status: int, answer: Mapping[str, Any], order: Order) -> Issued | Rejected | Pending | NotSeen | Unknown:
     match (status, answer):
-        case (200, {"status": "ISSUED", "reference": about, "items": answered}) if about == order.reference:
+        case (200, {"status": "ISSUED", "items": answered}):
             return _issued(answered, order.items)
-        case (200 | 422, {"status": "REJECTED", "reference": about, "reason": why}) if about == order.reference:
+        case (200 | 422, {"status": "REJECTED", "reason": why}):
             return Rejected(reason(why))
-        case (404, {"status": "NOT_FOUND", "reference": about}) if about == order.reference:
+        case (202, {"status": "PENDING"}):
+            return Pending()
+        case (404, {"status": "NOT_FOUND"}):
             return NotSeen()
     return CONTRADICTION
 

@@ -134,9 +134,14 @@ async def harness(
         session = await stack.enter_async_context(open_session())
         adapter = HttpProvider(session, provider.url, idempotent=True, visibility_s=0, timeout_s=1)
         harness = Harness(db, world, provider, mailbox, adapter)
-        at = await stack.enter_async_context(serving(authority.issue("fulfillment_svc"), await harness.served()))
-        gateway = authority.issue("gateway")
-        await harness.serve(await stack.enter_async_context(calling(at, "fulfillment_svc", gateway)))
+
+        async def start() -> None:
+            at = await stack.enter_async_context(serving(authority.issue("fulfillment_svc"), await harness.served()))
+            gateway = authority.issue("gateway")
+            await harness.serve(await stack.enter_async_context(calling(at, "fulfillment_svc", gateway)))
+
+        harness.start = start
+        await start()
         yield harness
         failpoints.load("")
 

@@ -61,7 +61,7 @@ ENDS = {
 
 @dataclass
 class Harness:
-    """The room of one test. `stub` calls it as the gateway does."""
+    """The room of one test. `stub` calls it as the gateway does; `start` serves it anew, with what is `configured`."""
 
     db: Database
     world: World
@@ -71,6 +71,7 @@ class Harness:
     master_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
     configured: Sequence[Configured] = ()
     stub: Any = None
+    start: Any = None
 
     async def assemble(self) -> Room:
         """A room on the same database, as another process would have one."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fulfillment_svc.providers import Issued, Item, NotSeen, NotSent, Order, Provider, Rejected, Unknown
+from fulfillment_svc.providers import Issued, Item, NotSeen, NotSent, Order, Pending, Provider, Rejected, Unknown
 from fulfillment_svc.providers.mapped.adapter import MappedProvider
 from fulfillment_svc.providers.over_http import HttpProvider
 from fulfillment_svc.providers.transport import open_session
@@ -137,6 +137,13 @@ async def test_delayed_visibility_hides_an_order_that_is_there(
     assert decided(await provider.journal(reference)) == 1
     assert [await adapter.query(ordered(reference)) for _ in range(2)] == [NotSeen(), NotSeen()]
     assert isinstance(await adapter.query(ordered(reference)), Issued)
+
+
+async def test_pending_is_issued_after_a_while(provider: SandboxProvider, adapter: Provider, reference: str) -> None:
+    await provider.fault("pending", next=1, queries=1)
+    assert await adapter.order(ordered(reference)) == Pending() == await adapter.query(ordered(reference))
+    assert isinstance(await adapter.query(ordered(reference)), Issued)
+    assert decided(await provider.journal(reference)) == 1
 
 
 async def test_faults_strike_by_brand_by_reference_and_by_number(provider: SandboxProvider, adapter: Provider) -> None:
