@@ -13,6 +13,8 @@ from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
 from rewards.fulfillment.v1 import (
     messages_pb2,
     messages_pb2_grpc,
+    payouts_pb2,
+    payouts_pb2_grpc,
     providers_pb2,
     providers_pb2_grpc,
     redemptions_pb2,
@@ -30,6 +32,7 @@ from fulfillment_svc import rotation
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.config import Settings
 from fulfillment_svc.messages.servicer import MessagesServicer
+from fulfillment_svc.payouts.servicer import PayoutsServicer
 from fulfillment_svc.providers import assembly as providers
 from fulfillment_svc.providers.callbacks import CallbacksServicer
 from fulfillment_svc.providers.cashback import Cashback
@@ -90,6 +93,9 @@ async def serve() -> None:
             served(redemptions_pb2, redemptions_pb2_grpc, "RedemptionsService", room.servicer),
             served(review_pb2, review_pb2_grpc, "ReviewService", desk),
             served(providers_pb2, providers_pb2_grpc, "ProvidersService", callbacks),
+            served(
+                payouts_pb2, payouts_pb2_grpc, "PayoutsService", PayoutsServicer(db, outside.catalog, outside.router)
+            ),
             served(webhooks_pb2, webhooks_pb2_grpc, "WebhooksService", WebhooksServicer(db, idempotent, sealer, guard)),
             served(webhooks_pb2, webhooks_pb2_grpc, "EventsService", EventsServicer(db, deliveries.wake)),
             served(messages_pb2, messages_pb2_grpc, "MessagesService", MessagesServicer(outside.mailer)),
