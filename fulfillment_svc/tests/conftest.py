@@ -45,6 +45,7 @@ async def provider(provider_process: SandboxProvider) -> SandboxProvider:
     """The sandbox provider, running, without faults, and with nobody to call back; its journal is that of the whole
     run."""
     provider_process.door.stub = None
+    provider_process.door.names = ["sandbox"]
     provider_process.door.answers.clear()
     await provider_process.start()
     await provider_process.clear()
@@ -147,8 +148,18 @@ async def harness(
 
 
 @pytest.fixture
+def process_env() -> dict[str, str]:
+    """What the process is told besides; a module may have its own."""
+    return {}
+
+
+@pytest.fixture
 async def process(
-    harness: Harness, own_database: tuple[str, object], authority: Authority, tmp_path: Path
+    harness: Harness,
+    own_database: tuple[str, object],
+    authority: Authority,
+    tmp_path: Path,
+    process_env: dict[str, str],
 ) -> AsyncIterator[Service]:
     """The process on the harness's database; the harness's calls go to it."""
     key = tmp_path / "code_key"
@@ -165,6 +176,7 @@ async def process(
         REWARDS_PROVIDER_URL=harness.provider.url,
         REWARDS_PROVIDER_SECRET_FILE=harness.provider.secret_file,
         REWARDS_PEERS=f"ledger_svc={world.ledger.address},catalog_svc={world.catalog.address}",
+        **process_env,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(service.stop)
