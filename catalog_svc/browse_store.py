@@ -1,6 +1,7 @@
 """The SQL of listings. Each is a walk along one index in the order of what it lists, from the place where the page
 before ended; the index is that of what it is filtered by."""
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Final, Literal
 
@@ -30,6 +31,12 @@ WITH RECURSIVE found AS (
 SELECT value, (SELECT count(*) FROM reward_places
     WHERE program_id = :program_id AND country = :country AND {column} = value AND on_sale) AS rewards
 FROM found LIMIT :limit"""
+_OFFERS: Final = text("""
+SELECT kind, p.currency, p.brand, min(coalesce(range_min_minor, denominations_minor[1])) AS min_minor,
+    max(coalesce(range_max_minor, denominations_minor[cardinality(denominations_minor)])) AS max_minor
+FROM reward_places p JOIN rewards r ON r.program_id = p.program_id AND r.reward_id = p.reward_id
+WHERE p.program_id = :program_id AND p.country = :country AND p.on_sale
+GROUP BY kind, p.currency, p.brand ORDER BY kind, p.currency, p.brand""")
 _STATEMENTS: Final[dict[str, TextClause]] = {
     column: text(_VALUES.format(column=column)) for column in ("brand", "category")
 }
@@ -58,6 +65,11 @@ async def values(
     `after`; each with how many rewards it has there."""
     asked = {"program_id": program_id, "country": country, "after": after, "limit": limit}
     return [(row.value, row.rewards) for row in await tx.execute(_STATEMENTS[column], asked)]
+
+
+async def offers(tx: Tx, program_id: str, country: str) -> Sequence[Any]:
+    """What is on sale in a country, by kind, currency and brand, with its least and greatest denominations."""
+    return (await tx.execute(_OFFERS, {"program_id": program_id, "country": country})).all()
 
 
 async def _read(tx: Tx, statement: Select[Any], values: dict[str, Any]) -> list[Reward]:

@@ -107,6 +107,7 @@ class CatalogServicer(CatalogServiceServicer):
         self._db = db
         self._programs = programs
         self._standings = standings
+        self._offers = Answers()
 
     async def PutRewards(self, request: pb.PutRewardsRequest, context: Any) -> pb.PutRewardsResponse:
         """Stores all of the rewards or none."""
@@ -169,6 +170,18 @@ class CatalogServicer(CatalogServiceServicer):
         if request.points not in (0, quote.points):
             raise rules.price_changed()
         return wire.quote_reply(reward, quote)
+
+    async def ListOffers(self, request: pb.ListOffersRequest, context: Any) -> pb.ListOffersResponse:
+        """Sums up what there is for a country."""
+        program_id, country = request.program_id, wire.country(request)
+        standing = await self._standings.of(program_id)
+
+        async def summed_up() -> pb.ListOffersResponse:
+            async with self._db.read() as tx:
+                found = await browse_store.offers(tx, program_id, country)
+            return pb.ListOffersResponse(offers=map(wire.offer, found))
+
+        return await self._offers.get(program_id, f"{standing.revision} {country}", pb.ListOffersResponse, summed_up)
 
 
 def _is_known(tag: str) -> bool:

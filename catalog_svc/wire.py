@@ -1,7 +1,7 @@
 """Protobuf to rewards and back. Amounts are decimal major units outside and integer minor units inside."""
 
 from collections.abc import Iterable, Sequence
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from rewards.catalog.v1 import rewards_pb2 as pb
 
@@ -20,7 +20,9 @@ def filters(request: pb.ListRewardsRequest) -> Filters:
     return Filters(country(request), request.category, request.brand, request.currency, request.q)
 
 
-def country(request: pb.ListRewardsRequest | pb.ListBrandsRequest | pb.ListCategoriesRequest) -> str:
+def country(
+    request: pb.ListRewardsRequest | pb.ListBrandsRequest | pb.ListCategoriesRequest | pb.ListOffersRequest,
+) -> str:
     """The country that is asked for, or "". Raises INVALID_REQUEST as `filters` does."""
     if request.country:
         _check_country(request.country, "country")
@@ -176,6 +178,11 @@ def availability(reward: Reward, rate: Rate) -> pb.RewardAvailability:
         units_left=reward.units_left or 0,
         point_cost=_costs(reward, rate),
     )
+
+
+def offer(row: Any) -> pb.Offer:
+    """What a brand has in one kind and currency."""
+    return pb.Offer(**row._asdict() | {"kind": pb.Reward.Kind.Value(row.kind)})
 
 
 def _costs(reward: Reward, rate: Rate) -> list[pb.PointCost]:

@@ -14,6 +14,8 @@ from rewards.catalog.v1.stock_pb2_grpc import StockServiceStub
 from rewards.fulfillment.v1 import (
     messages_pb2,
     messages_pb2_grpc,
+    payouts_pb2,
+    payouts_pb2_grpc,
     providers_pb2,
     providers_pb2_grpc,
     redemptions_pb2,
@@ -24,6 +26,7 @@ from rewards.fulfillment.v1 import (
     webhooks_pb2_grpc,
 )
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
+from rewards.ledger.v1.cashback_pb2_grpc import CashbackServiceStub
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 
 from fulfillment_svc import rotation
@@ -31,9 +34,12 @@ from fulfillment_svc.codes import Vault
 from fulfillment_svc.compliance.by_rules import ByRules
 from fulfillment_svc.config import Settings
 from fulfillment_svc.messages.servicer import MessagesServicer
+from fulfillment_svc.payouts.servicer import PayoutsServicer
+from fulfillment_svc.providers import assembly as providers
 from fulfillment_svc.providers.callbacks import CallbacksServicer
-from fulfillment_svc.providers.over_http import HttpProvider, open_session
-from fulfillment_svc.providers.routing import SANDBOX
+from fulfillment_svc.providers.cashback import Cashback
+from fulfillment_svc.providers.over_http import HttpProvider
+from fulfillment_svc.providers.transport import open_session
 from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.redemptions.assembly import assemble
 from fulfillment_svc.redemptions.mail import Mailer
@@ -73,24 +79,28 @@ async def serve() -> None:
     async with open_session() as session:
         # What the sandbox provider promises: a reference is one order, and an order shows at once or soon.
         sandbox = HttpProvider(session, settings.provider_url, idempotent=True, visibility_s=3, timeout_s=4)
-        catalog = clients.channel(config, "catalog_svc")
+        catalog, ledger = clients.channel(config, "catalog_svc"), clients.channel(config, "ledger_svc")
         outside = Outside(
             catalog=CatalogServiceStub(catalog),
             stock=StockServiceStub(catalog),
-            journal=JournalServiceStub(clients.channel(config, "ledger_svc")),
+            journal=JournalServiceStub(ledger),
             compliance=ByRules(db, settings.fingerprint_key, system_clock),
-            providers={SANDBOX: sandbox},
+            router=providers.assemble(sandbox, Cashback(CashbackServiceStub(ledger)), settings.providers, guard),
             mailer=Mailer(*settings.smtp, settings.mail_sender),
         )
         vault = Vault.from_base64(settings.code_keys)
         room = assemble(db, idempotent, vault, outside, events.ingest, system_clock)
         directory = ProgramDirectoryServicer(db, programs)
-        callbacks = CallbacksServicer({SANDBOX: settings.provider_secrets}, room.look_again)
+        secrets = {one.name: one.callback_secrets for one in settings.providers}
+        callbacks = CallbacksServicer({providers.SANDBOX: settings.provider_secrets, **secrets}, room.look_again)
         desk = ReviewServicer(db, idempotent, room.saga, room.wake)
         servicers = [
             served(redemptions_pb2, redemptions_pb2_grpc, "RedemptionsService", room.servicer),
             served(review_pb2, review_pb2_grpc, "ReviewService", desk),
             served(providers_pb2, providers_pb2_grpc, "ProvidersService", callbacks),
+            served(
+                payouts_pb2, payouts_pb2_grpc, "PayoutsService", PayoutsServicer(db, outside.catalog, outside.router)
+            ),
             served(webhooks_pb2, webhooks_pb2_grpc, "WebhooksService", WebhooksServicer(db, idempotent, sealer, guard)),
             served(webhooks_pb2, webhooks_pb2_grpc, "EventsService", EventsServicer(db, deliveries.wake)),
             served(messages_pb2, messages_pb2_grpc, "MessagesService", MessagesServicer(outside.mailer)),

@@ -3,8 +3,11 @@
 import os
 from dataclasses import dataclass
 from email.headerregistry import Address
+from pathlib import Path
 from typing import Self
 
+from fulfillment_svc.providers.mapped import configuration
+from fulfillment_svc.providers.mapped.configuration import Configured
 from svckit.config import required, secret
 
 _DEFAULT_SENDER = "Rewards <no-reply@rewards.mesh>"
@@ -13,7 +16,8 @@ _DEFAULT_SENDER = "Rewards <no-reply@rewards.mesh>"
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`smtp` is host and port; `code_keys` are the master keys, base64, one a line, the current one first.
-    `provider_secrets` sign the provider's callbacks: base64, any of them may."""
+    `provider_url` is the sandbox provider's, and `provider_secrets` sign its callbacks: base64, any of them may.
+    `providers` are those of live programs."""
 
     database_url: str
     fingerprint_key: bytes
@@ -22,14 +26,18 @@ class Settings:
     mail_sender: Address
     provider_url: str
     provider_secrets: tuple[str, ...]
+    providers: tuple[Configured, ...]
     webhook_allow_loopback: bool
 
     @classmethod
     def from_env(cls) -> Self:
         """Reads REWARDS_DATABASE_URL, REWARDS_FINGERPRINT_KEY_FILE, REWARDS_CODE_KEY_FILE, REWARDS_SMTP,
-        REWARDS_MAIL_FROM, REWARDS_PROVIDER_URL, REWARDS_PROVIDER_SECRET_FILE and REWARDS_WEBHOOK_ALLOW_LOOPBACK."""
+        REWARDS_MAIL_FROM, REWARDS_PROVIDER_URL, REWARDS_PROVIDER_SECRET_FILE, REWARDS_PROVIDERS_FILE (see
+        `providers.mapped.configuration`) and REWARDS_WEBHOOK_ALLOW_LOOPBACK."""
         host, _, port = required("REWARDS_SMTP").rpartition(":")
         name, _, address = os.environ.get("REWARDS_MAIL_FROM", _DEFAULT_SENDER).rpartition("<")
+        allow_loopback = os.environ.get("REWARDS_WEBHOOK_ALLOW_LOOPBACK") == "true"
+        providers = os.environ.get("REWARDS_PROVIDERS_FILE")
         return cls(
             database_url=required("REWARDS_DATABASE_URL"),
             fingerprint_key=secret("REWARDS_FINGERPRINT_KEY_FILE"),
@@ -38,5 +46,6 @@ class Settings:
             mail_sender=Address(name.strip(), addr_spec=address.rstrip(">")),
             provider_url=required("REWARDS_PROVIDER_URL"),
             provider_secrets=tuple(secret("REWARDS_PROVIDER_SECRET_FILE").decode().split()),
-            webhook_allow_loopback=os.environ.get("REWARDS_WEBHOOK_ALLOW_LOOPBACK") == "true",
+            providers=tuple(configuration.read(Path(providers), allow_http=allow_loopback)) if providers else (),
+            webhook_allow_loopback=allow_loopback,
         )

@@ -13,6 +13,8 @@ from rewards.ledger.v1 import (
     adjustments_pb2_grpc,
     batches_pb2,
     batches_pb2_grpc,
+    cashback_pb2,
+    cashback_pb2_grpc,
     directory_pb2,
     directory_pb2_grpc,
     earning_pb2,
@@ -32,6 +34,7 @@ from rewards.ledger.v1 import (
 from ledger_svc.adjustments.servicer import AdjustmentsServicer
 from ledger_svc.bulk.servicer import TransactionBatchesServicer
 from ledger_svc.earning.servicer import EarningRulesServicer
+from ledger_svc.journal.cashback import CashbackServicer
 from ledger_svc.journal.coalescer import DEFAULTS, Limits
 from ledger_svc.journal.directory import MemberDirectoryServicer
 from ledger_svc.journal.engine import Journal
@@ -93,6 +96,11 @@ def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Serve
             funding_pb2.DESCRIPTOR.services_by_name["FundingService"],
             funding_pb2_grpc.add_FundingServiceServicer_to_server,
             FundingServicer(*parts),
+        ),
+        Served(
+            cashback_pb2.DESCRIPTOR.services_by_name["CashbackService"],
+            cashback_pb2_grpc.add_CashbackServiceServicer_to_server,
+            CashbackServicer(*parts),
         ),
         Served(
             earning_pb2.DESCRIPTOR.services_by_name["EarningRulesService"],

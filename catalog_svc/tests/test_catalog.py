@@ -99,6 +99,37 @@ async def test_a_price_of_no_reward_is_refused(catalog: Catalog) -> None:
     assert refusal.message == "prices[0].rewardId is not among the rewards"
 
 
+async def test_offers_are_summed_up_by_kind_currency_and_brand(catalog: Catalog) -> None:
+    ranged = pb.DenominationRange(min=5, max=500, step=5)
+    await catalog.put(
+        reward(reward_id="a", denominations=[50, 10]),
+        reward(reward_id="b", denominations=[], denomination_range=ranged),
+        reward(reward_id="c", brand="Other", kind=pb.Reward.VOUCHER),
+        reward(reward_id="d", brand="Gone", availability=pb.Reward.WITHDRAWN),
+        reward(reward_id="e", brand="Far", countries=["US"]),
+    )
+
+    async def offers(country: str) -> list[pb.Offer]:
+        answer = await catalog.quotes.ListOffers(pb.ListOffersRequest(program_id=PROGRAM, country=country))
+        return list(answer.offers)
+
+    books = pb.Offer(kind=pb.Reward.CLOSED_LOOP, currency="USD", brand="Baltic Books", min_minor=500, max_minor=50_000)
+    found = await offers("DE")
+    assert found[0] == books
+    assert [(one.kind, one.brand) for one in found] == [
+        (pb.Reward.CLOSED_LOOP, "Baltic Books"),
+        (pb.Reward.VOUCHER, "Other"),
+    ]
+    await catalog.catalog.WithdrawRewards(
+        pb.WithdrawRewardsRequest(program_id=PROGRAM, reward_ids=["b"], reason="sold"), metadata=OPERATOR
+    )
+    books.min_minor, books.max_minor = 1_000, 5_000
+    assert (await offers("DE"))[0] == books
+    assert await offers("AQ") == []
+    refusal = await refusal_of(catalog.quotes.ListOffers(pb.ListOffersRequest(program_id=PROGRAM, country="UK")))
+    assert refusal.message == "country is not an ISO 3166-1 alpha-2 code"
+
+
 async def test_a_quote_is_of_the_present_version_and_rate(catalog: Catalog) -> None:
     await catalog.put(reward(name="One"))
     await catalog.put(reward(name="Two"))

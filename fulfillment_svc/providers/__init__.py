@@ -19,7 +19,7 @@ class Item:
 class Order:
     """What a provider is given. `reference` is ours, which the caller has stored before. `member_id` is empty where the
     recipient is no member. `country` is the recipient's (ISO 3166-1 alpha-2), `kind` the reward's, as the catalog names
-    it; both are empty in orders from before they were kept. The items are all of one currency."""
+    it; both are empty in orders from before they were kept. The items are alike but for their numbers."""
 
     reference: str
     program_id: str
@@ -46,8 +46,17 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """The provider has the order and is still at it."""
+
+    reason: str = "PENDING"
+
+
+@dataclass(frozen=True, slots=True)
 class NotSeen:
     """The provider shows no such order. Definite only once its visibility window has passed."""
+
+    reason: str = "NOT_SEEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +64,11 @@ class Unknown:
     """The order may or may not be issued. `reason` is a constant like TIMEOUT or HTTP_503."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent(Unknown):
+    """What is unknown of the order is only what became of it before: this time nothing has gone out."""
 
 
 class Provider(Protocol):
@@ -68,8 +82,12 @@ class Provider(Protocol):
     def visibility_s(self) -> float:
         """How long after an order a query may still not show it."""
 
-    async def order(self, order: Order) -> Issued | Rejected | Unknown:
+    @property
+    def pending_s(self) -> float:
+        """How long an order may be pending before a person looks at it."""
+
+    async def order(self, order: Order) -> Issued | Rejected | Pending | Unknown:
         """Orders the items under our reference."""
 
-    async def query(self, order: Order) -> Issued | Rejected | NotSeen | Unknown:
+    async def query(self, order: Order) -> Issued | Rejected | Pending | NotSeen | Unknown:
         """Asks what became of an order, which the answer is compared with."""

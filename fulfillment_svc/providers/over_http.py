@@ -5,31 +5,16 @@ every member; whatever else comes back is `Unknown`, because a provider is not t
 """
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import aiohttp
-from opentelemetry import trace
 
-from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Rejected, Unknown
-from svckit import telemetry
+from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Pending, Rejected, Unknown
+from fulfillment_svc.providers.transport import CONTRADICTION, MALFORMED, Heard, exchange, is_code, reason
 
-BODY_MAX_BYTES: Final = 64 * 1024
-CODE_MAX: Final = 256
-MALFORMED: Final = Unknown("MALFORMED_ANSWER")
-CONTRADICTION: Final = Unknown("CONTRADICTING_ANSWER")
-
-_REASON: Final = re.compile(r"[A-Z][A-Z0-9_]{0,39}")
 # What an answered item has besides what was ordered: just one of these.
 _OUTCOME: Final = {"code", "rejected"}
-
-
-def open_session() -> aiohttp.ClientSession:
-    """A session for providers: no cookies, and no compressed answers, which could be small and huge at once."""
-    return aiohttp.ClientSession(
-        headers={"accept-encoding": "identity"}, cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
-    )
 
 
 class HttpProvider:
@@ -39,53 +24,58 @@ class HttpProvider:
     """
 
     def __init__(
-        self, session: aiohttp.ClientSession, url: str, *, idempotent: bool, visibility_s: float, timeout_s: float
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        *,
+        idempotent: bool,
+        visibility_s: float,
+        timeout_s: float,
+        pending_s: float = 60.0,
     ) -> None:
         self._session = session
         self._orders = f"{url.rstrip('/')}/orders"
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self.idempotent = idempotent
         self.visibility_s = visibility_s
+        self.pending_s = pending_s
 
-    async def order(self, order: Order) -> Issued | Rejected | Unknown:
+    async def order(self, order: Order) -> Issued | Rejected | Pending | Unknown:
         """Orders the items under our reference."""
         body = {"reference": order.reference, "items": _written(order.items)}
         answer = await self._ask("POST", order, json=body)
         return CONTRADICTION if isinstance(answer, NotSeen) else answer
 
-    async def query(self, order: Order) -> Issued | Rejected | NotSeen | Unknown:
+    async def query(self, order: Order) -> Issued | Rejected | Pending | NotSeen | Unknown:
         """Asks what became of the order."""
         return await self._ask("GET", order, params={"reference": order.reference})
 
-    async def _ask(self, method: str, order: Order, **what: Any) -> Issued | Rejected | NotSeen | Unknown:
-        with telemetry.span("provider orders", trace.SpanKind.CLIENT, {"http.request.method": method}) as span:
-            try:
-                async with self._session.request(
-                    method, self._orders, timeout=self._timeout, allow_redirects=False, **what
-                ) as response:
-                    span.set_attribute("http.response.status_code", response.status)
-                    body = await _capped(response.content)
-            except TimeoutError:
-                return Unknown("TIMEOUT")
-            except (aiohttp.ClientError, OSError):
-                return Unknown("UNREACHABLE")
-            return read(response.status, body, order)
+    async def _ask(self, method: str, order: Order, **what: Any) -> Issued | Rejected | Pending | NotSeen | Unknown:
+        heard = await exchange(self._session, method, self._orders, timeout=self._timeout, **what)
+        return read(heard.status, heard.body, order) if isinstance(heard, Heard) else heard
 
 
-def read(status: int, body: bytes, order: Order) -> Issued | Rejected | NotSeen | Unknown:
+def read(status: int, body: bytes, order: Order) -> Issued | Rejected | Pending | NotSeen | Unknown:
     """What an HTTP answer says about the order; total over all answers."""
-    if status not in (200, 404, 422):
+    if status not in (200, 202, 404, 422):
         return Unknown(f"HTTP_{status}")
     try:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         return MALFORMED
+    about = answer.get("reference") if isinstance(answer, dict) else None
+    return _meaning(status, answer, order) if about == order.reference else CONTRADICTION
+
+
+def _meaning(status: int, answer: Mapping[str, Any], order: Order) -> Issued | Rejected | Pending | NotSeen | Unknown:
     match (status, answer):
-        case (200, {"status": "ISSUED", "reference": about, "items": answered}) if about == order.reference:
+        case (200, {"status": "ISSUED", "items": answered}):
             return _issued(answered, order.items)
-        case (200 | 422, {"status": "REJECTED", "reference": about, "reason": reason}) if about == order.reference:
-            return Rejected(_reason(reason))
-        case (404, {"status": "NOT_FOUND", "reference": about}) if about == order.reference:
+        case (200 | 422, {"status": "REJECTED", "reason": why}):
+            return Rejected(reason(why))
+        case (202, {"status": "PENDING"}):
+            return Pending()
+        case (404, {"status": "NOT_FOUND"}):
             return NotSeen()
     return CONTRADICTION
 
@@ -97,22 +87,14 @@ def _issued(answered: object, items: Sequence[Item]) -> Issued | Rejected | Unkn
     # Compared as text, because in Python 1 equals True and 1.0, and an amount must be neither.
     if json.dumps(ordered, sort_keys=True) != json.dumps(_written(items), sort_keys=True):
         return CONTRADICTION
-    if not all(_is_code(one["code"]) if "code" in one else "rejected" in one for one in answered):
+    if not all(is_code(one["code"]) if "code" in one else "rejected" in one for one in answered):
         return MALFORMED
     if any(one.keys() >= _OUTCOME for one in answered):
         return CONTRADICTION
-    reasons = [_reason(one["rejected"]) for one in answered if "rejected" in one]
+    reasons = [reason(one["rejected"]) for one in answered if "rejected" in one]
     if len(reasons) == len(answered):
         return Rejected(reasons[0])
     return Issued(tuple(one.get("code") for one in answered), *reasons[:1])
-
-
-def _is_code(code: object) -> bool:
-    return isinstance(code, str) and 0 < len(code) <= CODE_MAX and code.isprintable()
-
-
-def _reason(sent: object) -> str:
-    return sent if isinstance(sent, str) and _REASON.fullmatch(sent) else "REJECTED"
 
 
 def _written(items: Sequence[Item]) -> list[Mapping[str, object]]:
@@ -120,13 +102,3 @@ def _written(items: Sequence[Item]) -> list[Mapping[str, object]]:
         {"number": item.number, "brand": item.brand, "valueMinor": item.value_minor, "currency": item.currency}
         for item in items
     ]
-
-
-async def _capped(content: aiohttp.StreamReader) -> bytes:
-    """The body; empty, which does not parse, if it is over the cap."""
-    body = bytearray()
-    while chunk := await content.readany():
-        body += chunk
-        if len(body) > BODY_MAX_BYTES:
-            return b""
-    return bytes(body)

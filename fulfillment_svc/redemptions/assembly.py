@@ -50,6 +50,6 @@ def assemble(
         if await db.transact(lambda tx: store.make_due(tx, provider, redemption_id)):
             wake()
 
-    intake = Intake(db, idempotent, outside.catalog, outside.providers, vault, clock)
+    intake = Intake(db, idempotent, outside.catalog, outside.router, vault, clock)
     desks = Desks(intake, Cancelling(db, idempotent, saga), Revealing(db, vault), saga)
     return Room(RedemptionsServicer(db, idempotent, desks, wake), saga, wake, look_again, workers)

@@ -1,12 +1,11 @@
 """The beginning of a redemption: it is priced, and then stored together with its key, before any value moves."""
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 
 from fulfillment_svc.codes import RECIPIENT, Place, Vault
-from fulfillment_svc.providers.routing import route
+from fulfillment_svc.providers.routing import Router
 from fulfillment_svc.redemptions import failpoints, rules, secrets_store, store, wire
 from fulfillment_svc.redemptions.saga import REQUEST_LEASE_S
 from fulfillment_svc.redemptions.values import Redemption, Unit
@@ -23,28 +22,29 @@ if TYPE_CHECKING:
 
 
 class Intake:
-    """Takes requests for redemptions in, each key once. `providers` are the names of those there are."""
+    """Takes requests for redemptions in, each key once. `router` knows who delivers what."""
 
     def __init__(
         self,
         db: Database,
         idempotent: Idempotency,
         catalog: "CatalogServiceAsyncStub",
-        providers: Collection[str],
+        router: Router,
         vault: Vault,
         clock: Clock,
     ) -> None:
         self._db = db
         self._idempotency = idempotent
         self._catalog = catalog
-        self._providers = providers
+        self._router = router
         self._vault = vault
         self._clock = clock
 
     async def take_in(self, claim: Claim, request: pb.CreateRedemptionRequest) -> Redemption | Outcome:
         """A new redemption, claimed for this request; or what is kept under its key already.
 
-        Raises RECIPIENT_INVALID, REWARD_UNAVAILABLE, and what the catalog refuses; what binds is kept.
+        Raises RECIPIENT_INVALID, REWARD_UNAVAILABLE, COUNTRY_NOT_SERVED, and what the catalog refuses; what binds is
+        kept.
         """
         async with self._db.read() as tx:
             kept = await self._idempotency.find(tx, claim)
@@ -63,19 +63,20 @@ class Intake:
         wire.recipient(request).address()
         async with self._db.read() as tx:
             program = await programs.get(tx, claim.program_id)
-        provider = route(program, self._providers)
         quote = await invoke(self._catalog.QuoteReward, wire.quote_request(claim.program_id, request))
-        choice = wire.choice(request, quote)
+        choice, country = wire.choice(request, quote), request.recipient.country
+        route = self._router.choose(choice.wanted(program, request.member_id, country))
         return Redemption(
             program_id=claim.program_id,
             redemption_id=new_id(),
             member_id=request.member_id,
             choice=choice,
-            provider=provider,
+            provider=route.name,
+            route=route.why,
             idempotency_key=claim.key,
             created_at=program.now(self._clock),
             units=(Unit(),) * choice.quantity,
-            country=request.recipient.country,
+            country=country,
             traceparent=_traceparent(),
             state=rules.first(choice),
         )

@@ -57,9 +57,12 @@ def settle(before: Redemption, reply: Reply) -> Redemption:
     answer = completed(before) if reply.answer is Answer.RELEASED else reply.answer
     state = _next(before, answer)
     edge = state is not before.state
+    provider, route = (edge and reply.route) or (before.provider, before.route)
     after = replace(
         before,
         state=state,
+        provider=provider,
+        route=route,
         answer=None if edge else reply.answer,
         units=_units(reply) or before.units,
         refusal=reply.refusal if state in FAILING and before.state not in FAILING else before.refusal,
@@ -109,7 +112,7 @@ def look_again_s(before: Redemption, after: Redemption, answer: Answer, chance: 
     """
     if after.parked or (ended(before) and answer is Answer.REFUSED):
         return None
-    if ended(before) and answer is Answer.UNKNOWN:
+    if ended(before) and answer in (Answer.UNKNOWN, Answer.PENDING):
         return backoff_s(after.attempts, chance)
     watched = after.reason == REFUNDED_BY_OPERATOR and after.attempts < len(WATCH_S)
     return WATCH_S[after.attempts] if watched else None

@@ -59,10 +59,9 @@ class Saga:
 
         The redemption is free for the workers then. Raises LeaseLost if one has it already.
         """
-        while not until(redemption):
-            before, redemption = redemption, await self._advance(redemption, REQUEST_LEASE_S, until)
-            if rules.waits(before, redemption):
-                break
+        ours = not until(redemption)
+        while ours:
+            redemption, ours = await self._advance(redemption, REQUEST_LEASE_S, until)
         return redemption
 
     async def ask(self, redemption: Redemption) -> Reply:
@@ -84,16 +83,18 @@ class Saga:
         return 1
 
     async def _carry_on(self, redemption: Redemption) -> None:
+        ours = True
         try:
-            while True:
-                before, redemption = redemption, await self._advance(redemption, LEASE_S, rules.ended)
-                if rules.ended(redemption) or rules.waits(before, redemption):
-                    break
+            while ours:
+                redemption, ours = await self._advance(redemption, LEASE_S, rules.ended)
         except store.LeaseLost:
             log.info("lease lost", extra={"fields": _fields(redemption)})
 
-    async def _advance(self, redemption: Redemption, lease_s: float, leave: Callable[[Redemption], bool]) -> Redemption:
-        """Takes one step and stores its answer; free for others at once if the caller will `leave` it then."""
+    async def _advance(
+        self, redemption: Redemption, lease_s: float, leave: Callable[[Redemption], bool]
+    ) -> tuple[Redemption, bool]:
+        """Takes one step and stores its answer; gives the redemption, and whether it is still the caller's to go on
+        with. It is free for others at once if the caller will `leave` it then."""
         step = rules.step(redemption, self._steps.conduct(redemption))
         with telemetry.span(f"redemption {step}", trace.SpanKind.INTERNAL, _attributes(redemption)):
             failpoints.reach(f"{step}.before")
@@ -101,12 +102,12 @@ class Saga:
                 redemption = await self._announce(redemption, lease_s)
             reply = await self._steps.take(step, redemption)
             failpoints.reach(f"{step}.after")
-            after = await self._settle(redemption, reply, lease_s, leave)
+            after, ours = await self._settle(redemption, reply, lease_s, leave)
             failpoints.reach(f"{step}.stored")
         if after.parked and not redemption.parked:
             _parked.labels(reply.reason).inc()
             log.warning("parked", extra={"fields": {**_fields(after), "reason": reply.reason}})
-        return after
+        return after, ours
 
     async def _announce(self, redemption: Redemption, lease_s: float) -> Redemption:
         """Stores that an order goes out, before it does: whoever finds this will ask first, never order."""
@@ -118,7 +119,7 @@ class Saga:
 
     async def _settle(
         self, before: Redemption, reply: Reply, lease_s: float, leave: Callable[[Redemption], bool]
-    ) -> Redemption:
+    ) -> tuple[Redemption, bool]:
         after = rules.settle(before, reply)
         chance = random.random()  # noqa: S311 - spreads load, guards nothing
         if rules.ended(after):
@@ -128,7 +129,7 @@ class Saga:
         else:
             then = Then(0.0, leased=False) if leave(after) else Then(lease_s, leased=True)
         await self._db.transact(lambda tx: self.store(tx, before, after, reply, then))
-        return after
+        return after, then.leased
 
     async def store(self, tx: Tx, before: Redemption, after: Redemption, reply: Reply, then: Then) -> None:
         """Stores a reply with everything that it makes true. Raises LeaseLost."""

@@ -80,7 +80,9 @@ class Answer(StrEnum):
     PART = "PART"  # done, but for some of the items only
     REFUSED = "REFUSED"
     HELD = "HELD"  # a person decides
+    PENDING = "PENDING"  # the provider has the order and is still at it
     NOT_SEEN = "NOT_SEEN"
+    NOT_SENT = "NOT_SENT"  # nothing went out, and another provider serves it
     UNKNOWN = "UNKNOWN"
 
 
@@ -134,6 +136,7 @@ EDGES: Final = {
     (State.ORDERING, Answer.DONE): State.CAPTURING_POINTS,
     (State.ORDERING, Answer.PART): State.CAPTURING_POINTS,
     (State.ORDERING, Answer.REFUSED): State.RELEASING_POINTS,
+    (State.ORDERING, Answer.NOT_SENT): State.ACCEPTED,
     (State.ORDERING, Answer.NOT_SEEN): State.UNKNOWN,
     (State.ORDERING, Answer.UNKNOWN): State.UNKNOWN,
     (State.UNKNOWN, Answer.DONE): State.CAPTURING_POINTS,
@@ -167,7 +170,7 @@ WAITING: Final = frozenset({State.HELD, State.UNKNOWN})
 # Everything has been given back in these.
 GIVEN_BACK: Final = frozenset({State.FAILED, State.CANCELLED})
 # Only in these does it matter what the provider says by itself.
-ASKING: Final = frozenset({State.UNKNOWN, State.PARTIALLY_FULFILLED, *GIVEN_BACK})
+ASKING: Final = frozenset({State.ORDERING, State.UNKNOWN, State.PARTIALLY_FULFILLED, *GIVEN_BACK})
 FAILING: Final = frozenset(
     {
         State.DECLINING_FUNDING,

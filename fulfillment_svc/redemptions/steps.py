@@ -4,7 +4,7 @@ Every call carries a key or reference made of the redemption and the step, so ta
 what it did the first time.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
@@ -14,12 +14,15 @@ from rewards.ledger.v1.journal_pb2 import AccountRef, CaptureHoldRequest, PlaceH
 
 from fulfillment_svc.codes import RECIPIENT, SealBrokenError, Vault
 from fulfillment_svc.compliance import Compliance, Effect, Subject
-from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Provider, Rejected, Unknown
+from fulfillment_svc.providers import Issued, Item, NotSeen, NotSent, Order, Pending, Rejected, Unknown
+from fulfillment_svc.providers.routing import Router
+from fulfillment_svc.providers.serving import Route
 from fulfillment_svc.redemptions import secrets_store
 from fulfillment_svc.redemptions.mail import Mailer, Recipient
 from fulfillment_svc.redemptions.rules import completed, definite
-from fulfillment_svc.redemptions.states import Answer, Step
+from fulfillment_svc.redemptions.states import Answer, State, Step
 from fulfillment_svc.redemptions.values import Conduct, Redemption, Reply
+from fulfillment_svc.tables import programs
 from svckit.clients import invoke
 from svckit.clock import Clock
 from svckit.db import Database
@@ -41,7 +44,7 @@ class Outside(NamedTuple):
     stock: "StockServiceAsyncStub"
     journal: "JournalServiceAsyncStub"
     compliance: Compliance
-    providers: Mapping[str, Provider]
+    router: Router
     mailer: Mailer
 
 
@@ -53,7 +56,7 @@ class Steps:
         self._stock = outside.stock
         self._journal = outside.journal
         self._compliance = outside.compliance
-        self._providers = outside.providers
+        self._router = outside.router
         self._mailer = outside.mailer
         self._vault = vault
         self._clock = clock
@@ -75,7 +78,7 @@ class Steps:
 
     def conduct(self, redemption: Redemption) -> Conduct:
         """What the redemption's provider promises."""
-        provider = self._providers[redemption.provider]
+        provider = self._router.provider(redemption.provider)
         return Conduct(provider.idempotent, provider.visibility_s)
 
     async def take(self, step: Step, redemption: Redemption) -> Reply:
@@ -165,12 +168,23 @@ class Steps:
         return Reply(Answer.DONE)
 
     async def _order(self, redemption: Redemption) -> Reply:
-        provider = self._providers[redemption.provider]
-        return _reply(await provider.order(_ordered(redemption)))
+        found = await self._router.order(redemption.provider, _ordered(redemption))
+        if isinstance(found, NotSent) and redemption.state is State.ORDERING:
+            # Only a first order is in this state when it goes out: one that goes out again may have got through before.
+            route = await self._onward(redemption, found.reason)
+            if route is not None:
+                return Reply(Answer.NOT_SENT, f"PROVIDER_{found.reason}", route=route)
+        return _reply(found, overdue=self._router.provider(redemption.provider).pending_s <= 0)
+
+    async def _onward(self, redemption: Redemption, reason: str) -> Route | None:
+        program = await programs.read(self._db, redemption.program_id)
+        wanted = redemption.choice.wanted(program, redemption.member_id, redemption.country)
+        return self._router.onward(wanted, Route(redemption.provider, redemption.route), reason)
 
     async def _query(self, redemption: Redemption) -> Reply:
-        provider = self._providers[redemption.provider]
-        return _reply(await provider.query(_ordered(redemption)))
+        provider = self._router.provider(redemption.provider)
+        overdue = redemption.state is State.ORDERING and redemption.sent_s_ago >= provider.pending_s
+        return _reply(await provider.query(_ordered(redemption)), overdue=overdue)
 
     async def _deliver(self, redemption: Redemption) -> Reply:
         try:
@@ -198,14 +212,17 @@ async def _settle(rpc: Any, request: ConsumeStockRequest | ReleaseStockRequest) 
     return Reply(Answer.DONE)
 
 
-def _reply(found: Issued | Rejected | NotSeen | Unknown) -> Reply:
+def _reply(found: Issued | Rejected | Pending | NotSeen | Unknown, *, overdue: bool) -> Reply:
+    """`overdue` is true if an order that is pending has been so for too long."""
     match found:
         case Issued(codes, reason):
             return Reply.issued(codes, f"PROVIDER_{reason}" if reason else "")
         case Rejected(reason):
             return Reply(Answer.REFUSED, f"PROVIDER_{reason}")
-        case NotSeen():
-            return Reply(Answer.NOT_SEEN, "PROVIDER_NOT_SEEN")
+        case Pending(reason):
+            return Reply(Answer.UNKNOWN if overdue else Answer.PENDING, f"PROVIDER_{reason}")
+        case NotSeen(reason):
+            return Reply(Answer.NOT_SEEN, f"PROVIDER_{reason}")
         case Unknown(reason):
             return Reply(Answer.UNKNOWN, f"PROVIDER_{reason}")
 

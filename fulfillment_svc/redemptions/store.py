@@ -42,7 +42,6 @@ async def insert_redemption(tx: Tx, new: Redemption, lease_s: float) -> None:
         "member_id": new.member_id,
         **asdict(new.choice),
         "country": new.country,
-        "provider": new.provider,
         "idempotency_key": new.idempotency_key,
         "created_at": new.created_at,
         "traceparent": new.traceparent,
@@ -95,7 +94,7 @@ async def claim_due(tx: Tx, program_id: str, lease_s: float) -> Redemption | Non
     found = parse(row)
     claimed = replace(found, attempts=found.attempts + 1)
     taken: dict[str, Any] = {"attempts": claimed.attempts, "due_at": _from_now(lease_s), "leased": True}
-    if found.state in ASKING or found.state is State.ORDERING:
+    if found.state in ASKING:
         # What the provider has called about is asked now; in any other state the call stays to be answered.
         taken["called"] = False
     return await _claim(tx, claimed, taken)
@@ -225,7 +224,7 @@ def _of_items(column: Any) -> ColumnElement[Any]:
 def _progress(redemption: Redemption) -> dict[str, Any]:
     """The columns that change on the way."""
     names = "state", "answer", "version", "reason", "refusal", "points_hold_id", "funding_hold_id", "cancel_key"
-    return {name: getattr(redemption, name) for name in (*names, "attempts")}
+    return {name: getattr(redemption, name) for name in (*names, "attempts", "provider", "route")}
 
 
 def _key(redemption: Redemption) -> dict[str, Any]:

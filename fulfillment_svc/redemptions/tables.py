@@ -47,6 +47,7 @@ redemptions: Final = Table(
     Column("kind", Text, nullable=False, server_default="", comment="the reward's; empty from before it was kept"),
     Column("country", Text, nullable=False, server_default="", comment="the recipient's; likewise"),
     Column("provider", Text, nullable=False, comment="chosen once; an unknown outcome is never routed anew"),
+    Column("route", Text, nullable=False, server_default="", comment="why it is this provider"),
     Column("idempotency_key", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),
     Column("traceparent", Text, nullable=False, comment="the request's trace, which the workers go on with"),

@@ -6,7 +6,9 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
+from fulfillment_svc.providers.serving import Route, Wanted
 from fulfillment_svc.redemptions.states import TERMINAL, UNDECIDED, WAITING, Answer, State, Status
+from svckit.programs import Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,10 @@ class Choice:
         share, left = divmod(self.points, self.quantity)
         return (share + 1,) * left + (share,) * (self.quantity - left)
 
+    def wanted(self, program: Program, member_id: str, country: str) -> Wanted:
+        """What a provider is looked for by; `member_id` is empty for a recipient who is no member."""
+        return Wanted(program, bool(member_id), country, self.currency, self.brand, self.kind, self.quantity)
+
 
 @dataclass(frozen=True, slots=True)
 class Unit:
@@ -54,7 +60,8 @@ class Redemption:
     write under an old token fails. `reason` says why it fails or waits for a person. `refusal` is the
     `google.rpc.Status` that the caller gets, and `answer` the last one to the present state's step.
     `sent_s_ago` is the age of the last order at the time of the claim. `cancel_key` is the idempotency key of
-    the call that has called it off. `country` is the recipient's. `traceparent` names the request's trace (W3C).
+    the call that has called it off. `country` is the recipient's. `provider` was chosen for what `route` says, see
+    `Router`. `traceparent` names the request's trace (W3C).
     """
 
     program_id: str
@@ -66,6 +73,7 @@ class Redemption:
     created_at: datetime
     units: tuple[Unit, ...]
     country: str = ""
+    route: str = ""
     traceparent: str = ""
     state: State = State.HOLDING_POINTS
     answer: Answer | None = None
@@ -121,13 +129,15 @@ class Redemption:
 class Reply:
     """What a step came back with: the answer and, where there are, its reason and what it brought.
 
-    `codes` has one entry an item, in the order of their numbers, or is empty.
+    `codes` has one entry an item, in the order of their numbers, or is empty. `route` is that of the next provider,
+    where nothing has gone out to the present one.
     """
 
     answer: Answer
     reason: str = ""
     hold_id: UUID | None = None
     refusal: bytes | None = None
+    route: Route | None = None
     codes: tuple[str | None, ...] = field(default=(), repr=False)
 
     @classmethod

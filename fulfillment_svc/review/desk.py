@@ -60,6 +60,8 @@ class Desk:
             if found.answer in _ISSUED:
                 await self._db.transact(lambda tx: self.store(tx, deed, ours, found))
                 raise Refused(Reason.CONFLICT, "The provider has issued the order; it goes on as issued.")
+            if found.answer is Answer.PENDING:
+                raise Refused(Reason.CONFLICT, "The provider is still at the order, and may issue it.")
         return ours, reply
 
     async def store(self, tx: Tx, deed: Deed, ours: Redemption, reply: Reply) -> None:

@@ -32,6 +32,7 @@ def review(parked: Parked) -> pb.Review:
         reason=parked.reason,
         state=one.state,
         provider=one.provider,
+        route=one.route,
         member_id=one.member_id,
         points=one.choice.points,
         value_minor=one.choice.value_minor,

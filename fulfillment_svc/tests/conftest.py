@@ -11,7 +11,8 @@ from psycopg import sql
 
 from devmesh.pki import Authority
 from devmesh.postgres import PostgresServer
-from fulfillment_svc.providers.over_http import HttpProvider, open_session
+from fulfillment_svc.providers.over_http import HttpProvider
+from fulfillment_svc.providers.transport import open_session
 from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
@@ -47,6 +48,7 @@ async def provider(provider_process: SandboxProvider) -> SandboxProvider:
     """The sandbox provider, running, without faults, and with nobody to call back; its journal is that of the whole
     run."""
     provider_process.door.stub = None
+    provider_process.door.names = ["sandbox"]
     provider_process.door.answers.clear()
     await provider_process.start()
     await provider_process.clear()
@@ -136,16 +138,31 @@ async def harness(
         session = await stack.enter_async_context(open_session())
         adapter = HttpProvider(session, provider.url, idempotent=True, visibility_s=0, timeout_s=1)
         harness = Harness(db, world, provider, mailbox, adapter)
-        at = await stack.enter_async_context(serving(authority.issue("fulfillment_svc"), await harness.served()))
-        gateway = authority.issue("gateway")
-        await harness.serve(await stack.enter_async_context(calling(at, "fulfillment_svc", gateway)))
+
+        async def start() -> None:
+            at = await stack.enter_async_context(serving(authority.issue("fulfillment_svc"), await harness.served()))
+            gateway = authority.issue("gateway")
+            await harness.serve(await stack.enter_async_context(calling(at, "fulfillment_svc", gateway)))
+
+        harness.start = start
+        await start()
         yield harness
         failpoints.load("")
 
 
 @pytest.fixture
+def process_env() -> dict[str, str]:
+    """What the process is told besides; a module may have its own."""
+    return {}
+
+
+@pytest.fixture
 async def process(
-    harness: Harness, own_database: tuple[str, object], authority: Authority, tmp_path: Path
+    harness: Harness,
+    own_database: tuple[str, object],
+    authority: Authority,
+    tmp_path: Path,
+    process_env: dict[str, str],
 ) -> AsyncIterator[Service]:
     """The process on the harness's database; the harness's calls go to it."""
     key = tmp_path / "code_key"
@@ -162,6 +179,7 @@ async def process(
         REWARDS_PROVIDER_URL=harness.provider.url,
         REWARDS_PROVIDER_SECRET_FILE=harness.provider.secret_file,
         REWARDS_PEERS=f"ledger_svc={world.ledger.address},catalog_svc={world.catalog.address}",
+        **process_env,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(service.stop)

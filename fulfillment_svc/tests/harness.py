@@ -23,13 +23,18 @@ from rewards.fulfillment.v1 import (
 )
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 from rewards.identity.v1.programs_pb2 import Compliance
+from rewards.ledger.v1.cashback_pb2_grpc import CashbackServiceStub
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 from sqlalchemy import text
 
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.compliance.by_rules import ByRules
+from fulfillment_svc.providers import assembly as providers
 from fulfillment_svc.providers.callbacks import CallbacksServicer
+from fulfillment_svc.providers.cashback import Cashback
+from fulfillment_svc.providers.mapped.configuration import Configured
 from fulfillment_svc.providers.over_http import HttpProvider
+from fulfillment_svc.providers.routing import Router
 from fulfillment_svc.redemptions.assembly import Room, assemble
 from fulfillment_svc.redemptions.failpoints import Killed
 from fulfillment_svc.redemptions.mail import Mailer
@@ -39,6 +44,7 @@ from fulfillment_svc.tables import keys, programs
 from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
 from fulfillment_svc.tests.world import REWARD, Funds, Tenant, World
 from fulfillment_svc.webhooks import ingest_store as events
+from fulfillment_svc.webhooks.ssrf import Guard
 from svckit.clock import system_clock
 from svckit.db import Database
 from svckit.errors import Reason, Refused, from_status
@@ -59,7 +65,7 @@ ENDS = {
 
 @dataclass
 class Harness:
-    """The room of one test. `stub` calls it as the gateway does."""
+    """The room of one test. `stub` calls it as the gateway does; `start` serves it anew, with what is `configured`."""
 
     db: Database
     world: World
@@ -67,7 +73,9 @@ class Harness:
     mailbox: Mailbox
     adapter: HttpProvider
     master_key: bytes = field(default_factory=lambda: secrets.token_bytes(32))
+    configured: Sequence[Configured] = ()
     stub: Any = None
+    start: Any = None
 
     async def assemble(self) -> Room:
         """A room on the same database, as another process would have one."""
@@ -77,10 +85,15 @@ class Harness:
             stock=StockServiceStub(catalog),
             journal=JournalServiceStub(await self.world.channel("fulfillment_svc", self.world.ledger)),
             compliance=ByRules(self.db, b"fingerprint", system_clock),
-            providers={"sandbox": self.adapter},
+            router=self.router(await self.world.channel("fulfillment_svc", self.world.ledger)),
             mailer=Mailer("127.0.0.1", self.mailbox.port, SENDER),
         )
         return assemble(self.db, self.idempotent(), Vault([self.master_key]), outside, events.ingest, system_clock)
+
+    def router(self, ledger: grpc.aio.Channel) -> Router:
+        """The lines of providers, as the service has them."""
+        guard = Guard(allow_loopback=True)
+        return providers.assemble(self.adapter, Cashback(CashbackServiceStub(ledger)), self.configured, guard)
 
     def idempotent(self) -> Idempotency:
         """The keys of the database."""

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Rejected, Unknown
-from fulfillment_svc.providers.over_http import CONTRADICTION, MALFORMED, read
+from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Pending, Rejected, Unknown
+from fulfillment_svc.providers.over_http import read
+from fulfillment_svc.providers.transport import CONTRADICTION, MALFORMED
 
 ITEMS = Item(1, "Kaffa", 1000, "USD"), Item(2, "Kaffa", 1000, "USD")
 ORDER = Order("r", "acme", "m_1", "DE", "CLOSED_LOOP", ITEMS)
@@ -29,7 +30,7 @@ json_values = st.recursive(
 )
 
 
-def seen(answer: object, status: int = 200) -> Issued | Rejected | NotSeen | Unknown:
+def seen(answer: object, status: int = 200) -> Issued | Rejected | Pending | NotSeen | Unknown:
     return read(status, json.dumps(answer).encode(), ORDER)
 
 
@@ -37,6 +38,7 @@ def test_an_answer_that_fits_is_believed() -> None:
     assert seen(ISSUED) == Issued(("AAAA", "BBBB"))
     assert seen({"reference": "r", "status": "REJECTED", "reason": "NO_FUNDS"}, 422) == Rejected("NO_FUNDS")
     assert seen({"reference": "r", "status": "NOT_FOUND"}, 404) == NotSeen()
+    assert seen({"reference": "r", "status": "PENDING"}, 202) == Pending()
 
 
 def test_an_item_is_issued_or_rejected() -> None:
@@ -79,6 +81,8 @@ def test_a_code_that_is_none_is_malformed(code: object) -> None:
         ({**ISSUED, "items": ISSUED["items"][::-1]}, 200),
         ({"reference": "other", "status": "REJECTED", "reason": "X"}, 422),
         ({"status": "REJECTED", "reason": "X"}, 422),
+        ({"reference": "r", "status": "PENDING"}, 200),
+        ({"reference": "other", "status": "PENDING"}, 202),
         ({"reference": "r", "status": "NOT_FOUND"}, 200),
         ({"reference": "r", "status": "REJECTED", "reason": "X"}, 404),
         ("gone", 404),

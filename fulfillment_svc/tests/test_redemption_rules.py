@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fulfillment_svc.providers.serving import Route
 from fulfillment_svc.redemptions import rules, wire
 from fulfillment_svc.redemptions.states import EDGES, OF_STOCK, STEPS, TERMINAL, UNDECIDED, Answer, State, Status, Step
 from fulfillment_svc.redemptions.values import Choice, Conduct, Redemption, Reply, Unit
@@ -21,8 +22,8 @@ PROVIDER = Conduct(idempotent=True, visibility_s=3.0)
 
 conducts = st.builds(Conduct, idempotent=st.booleans(), visibility_s=st.sampled_from([0.0, 3.0]))
 # More often than not things work, or few walks would come as far as an order.
-SELDOM = [Answer.PART, Answer.REFUSED, Answer.HELD, Answer.UNKNOWN, Answer.NOT_SEEN]
-drawn = st.sampled_from([*[Answer.DONE] * 4, *SELDOM])
+SELDOM = [Answer.PART, Answer.REFUSED, Answer.HELD, Answer.PENDING, Answer.UNKNOWN, Answer.NOT_SEEN, Answer.NOT_SENT]
+drawn = st.sampled_from([*[Answer.DONE] * 5, *SELDOM])
 choices = st.sampled_from([CHOICE, LIMITED])
 walks = st.lists(st.tuples(drawn, st.sampled_from([0.0, 9.0])), min_size=8, max_size=40)
 
@@ -40,7 +41,12 @@ def reply(step: Step, answer: Answer) -> Reply:
         return Reply.issued(("CODE", "CODE" if answer is Answer.DONE else None), "PROVIDER_OUT_OF_STOCK")
     if answer is Answer.PART:
         answer = Answer.DONE
-    if (answer is Answer.NOT_SEEN and step is not Step.QUERY) or (answer is Answer.HELD and step is not Step.SCREEN):
+    if answer is Answer.NOT_SENT and step is Step.ORDER:
+        return Reply(answer, "PROVIDER_UNREACHABLE", route=Route("next", "sandbox: UNREACHABLE, next: SERVES"))
+    if answer is Answer.PENDING and step in (Step.ORDER, Step.QUERY):
+        return Reply(answer, "PROVIDER_PENDING")
+    only = {Answer.NOT_SEEN: Step.QUERY, Answer.HELD: Step.SCREEN}
+    if answer in (Answer.NOT_SENT, Answer.PENDING) or only.get(answer, step) is not step:
         answer = Answer.UNKNOWN
     hold = uuid.uuid4() if step in (Step.HOLD_POINTS, Step.HOLD_FUNDING) and answer is Answer.DONE else None
     refusal = b"status" if answer in (Answer.REFUSED, Answer.UNKNOWN) else None
@@ -133,15 +139,27 @@ def test_an_unknown_outcome_is_only_ever_asked_again(answers: list[tuple[Answer,
         if doubtful:
             assert step in (Step.QUERY, Step.ORDER)
         if step in (Step.QUERY, Step.ORDER):
-            doubtful = answer in (Answer.UNKNOWN, Answer.NOT_SEEN)
+            still = doubtful and answer in (Answer.PENDING, Answer.NOT_SENT)
+            doubtful = still or answer in (Answer.UNKNOWN, Answer.NOT_SEEN)
     if doubtful:
         assert seen[-1].status is Status.REVIEW
+
+
+@given(walks, conducts)
+def test_a_provider_is_left_only_before_anything_went_out(
+    answers: list[tuple[Answer, float]], conduct: Conduct
+) -> None:
+    seen, _ = walk(answers, conduct)
+    for before, after in pairwise(seen):
+        if before.provider != after.provider:
+            assert (before.state, after.state) == (State.ORDERING, State.ACCEPTED)
+            assert all(one.state is not State.UNKNOWN for one in seen[: seen.index(after)])
 
 
 @given(walks)
 def test_only_a_provider_that_knows_references_gets_an_order_twice(answers: list[tuple[Answer, float]]) -> None:
     _, done = walk(answers, Conduct(idempotent=False, visibility_s=0.0))
-    assert sum(step is Step.ORDER for step, _ in done) <= 1
+    assert sum(step is Step.ORDER and answer is not Answer.NOT_SENT for step, answer in done) <= 1
 
 
 @given(walks, conducts)
@@ -188,6 +206,14 @@ def test_an_order_that_is_not_shown_goes_out_again_only_after_the_visibility_win
     assert rules.step(replace(unseen, sent_s_ago=3.0, answer=Answer.UNKNOWN), PROVIDER) is Step.QUERY
     assert rules.step(replace(unseen, state=State.ORDERING, sent_s_ago=9.0), PROVIDER) is Step.QUERY
     assert rules.step(replace(unseen, sent_s_ago=9.0), replace(PROVIDER, idempotent=False)) is Step.QUERY
+
+
+def test_an_order_that_cannot_go_out_again_stays_with_whom_the_first_may_have_reached() -> None:
+    unsent = Reply(Answer.NOT_SENT, "PROVIDER_UNREACHABLE", route=Route("next", "sandbox: UNREACHABLE, next: SERVES"))
+    first = rules.settle(replace(new(), state=State.ORDERING), unsent)
+    assert (first.state, first.provider) == (State.ACCEPTED, "next")
+    again = rules.settle(replace(new(), state=State.UNKNOWN, answer=Answer.NOT_SEEN), unsent)
+    assert (again.state, again.provider, again.status) == (State.UNKNOWN, "sandbox", Status.REVIEW)
 
 
 def test_the_reason_of_a_failure_outlives_the_way_back() -> None:

@@ -3,13 +3,18 @@
 import signal
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fulfillment_svc.providers import Issued, Item, NotSeen, Order, Provider, Rejected, Unknown
-from fulfillment_svc.providers.over_http import HttpProvider, open_session
+from fulfillment_svc.providers import Issued, Item, NotSeen, NotSent, Order, Pending, Provider, Rejected, Unknown
+from fulfillment_svc.providers.mapped.adapter import MappedProvider
+from fulfillment_svc.providers.over_http import HttpProvider
+from fulfillment_svc.providers.transport import open_session
+from fulfillment_svc.tests import mapped
 from fulfillment_svc.tests.outside import SandboxProvider
+from fulfillment_svc.webhooks.ssrf import Guard
 
 ITEMS = Item(1, "Kaffa", 1000, "USD"), Item(2, "Kaffa", 1000, "USD")
 
@@ -24,8 +29,14 @@ def other() -> str:
     return str(uuid.uuid4())
 
 
-@pytest.fixture
-async def adapter(provider: SandboxProvider) -> AsyncIterator[Provider]:
+@pytest.fixture(params=["written", "mapped"])
+async def adapter(provider: SandboxProvider, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Provider]:
+    """Both adapters see the same: the one that is written for the provider, and one that a file describes."""
+    if request.param == "mapped":
+        (one,) = mapped.configured(tmp_path, mapped.provider(provider.url))
+        assert one.described is not None
+        yield MappedProvider(one.described, Guard(allow_loopback=True))
+        return
     async with open_session() as session:
         yield HttpProvider(session, provider.url, idempotent=True, visibility_s=1, timeout_s=1)
 
@@ -72,9 +83,12 @@ async def test_the_journal_survives_a_kill(
     assert [entry["reference"] for entry in await provider.journal()][-2:] == [reference, other]
 
 
-async def test_a_provider_that_is_down_is_unknown(provider: SandboxProvider, adapter: Provider, reference: str) -> None:
+async def test_to_a_provider_that_is_down_nothing_goes_out(
+    provider: SandboxProvider, adapter: Provider, reference: str
+) -> None:
     await provider.stop()
-    assert await adapter.order(ordered(reference)) == Unknown("UNREACHABLE") == await adapter.query(ordered(reference))
+    unsent = NotSent("UNREACHABLE")
+    assert await adapter.order(ordered(reference)) == unsent == await adapter.query(ordered(reference))
 
 
 async def test_reject_is_definite_and_stays(provider: SandboxProvider, adapter: Provider, reference: str) -> None:
@@ -123,6 +137,13 @@ async def test_delayed_visibility_hides_an_order_that_is_there(
     assert decided(await provider.journal(reference)) == 1
     assert [await adapter.query(ordered(reference)) for _ in range(2)] == [NotSeen(), NotSeen()]
     assert isinstance(await adapter.query(ordered(reference)), Issued)
+
+
+async def test_pending_is_issued_after_a_while(provider: SandboxProvider, adapter: Provider, reference: str) -> None:
+    await provider.fault("pending", next=1, queries=1)
+    assert await adapter.order(ordered(reference)) == Pending() == await adapter.query(ordered(reference))
+    assert isinstance(await adapter.query(ordered(reference)), Issued)
+    assert decided(await provider.journal(reference)) == 1
 
 
 async def test_faults_strike_by_brand_by_reference_and_by_number(provider: SandboxProvider, adapter: Provider) -> None:

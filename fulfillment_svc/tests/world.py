@@ -4,6 +4,7 @@ made in them for each test. What a test asserts about value it asks the ledger i
 import base64
 import itertools
 import secrets
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from svckit.testing import headers, partner
 BRAND: Final = "Kaffa"
 REWARD: Final = "kaffa-card"
 WITHDRAWN: Final = "kaffa-gone"
+CASH: Final = "cash-home"
 
 _OPERATOR: Final = headers(Principal(Kind.OPERATOR, "op"))
 _numbers: Final = itertools.count(1)
@@ -111,26 +113,36 @@ class World:
             self._channels[peer, service.name] = await self._open.enter_async_context(channel)
         return self._channels[peer, service.name]
 
-    async def tenant(self, *, points: int = 10_000, funding: float = 1_000.0, sandbox: bool = True) -> "Tenant":
-        """A new program with one member, a catalog, points and funding."""
+    async def tenant(
+        self, *, points: int = 10_000, funding: float = 1_000.0, sandbox: bool = True, assets: Sequence[str] = ()
+    ) -> "Tenant":
+        """A new program with one member, a catalog, points and funding; `assets` are those beside its points."""
         program = programs_pb2.Program(
             program_id=f"acme-{next(_numbers)}",
             name="Acme",
-            mode=programs_pb2.Program.SANDBOX if sandbox else programs_pb2.Program.LIVE,
+            mode=programs_pb2.Program.SANDBOX,
             time_zone="Europe/Berlin",
             currency="USD",
             asset="PTS",
             points_per_unit=80,
+            policy=programs_pb2.Policy(more_assets=assets),
             version=1,
         )
-        for service in (self.ledger, self.catalog):
-            directory = programs_pb2_grpc.ProgramDirectoryServiceStub(await self.channel("identity_svc", service))
-            await directory.StoreProgram(programs_pb2.StoreProgramRequest(program=program))
+        await self._store(program)
         tenant = Tenant(self, program)
         await tenant.set_member("m_1", active=True)
         await tenant.fill(points, funding)
         await tenant.put_catalog()
+        if not sandbox:
+            # Only a sandbox can be filled here.
+            program.mode, program.version = programs_pb2.Program.LIVE, 2
+            await self._store(program)
         return tenant
+
+    async def _store(self, program: programs_pb2.Program) -> None:
+        for service in (self.ledger, self.catalog):
+            directory = programs_pb2_grpc.ProgramDirectoryServiceStub(await self.channel("identity_svc", service))
+            await directory.StoreProgram(programs_pb2.StoreProgramRequest(program=program))
 
 
 class Tenant:
@@ -172,9 +184,11 @@ class Tenant:
             "currency": "USD",
             "denominations": [10.0, 12.5],
         }
+        cash = {"brand": "Cash Home", "category": "cashback", "kind": catalog_pb.Reward.CASHBACK}
         rewards = [
             catalog_pb.Reward(reward_id=REWARD, **(common | changes)),
             catalog_pb.Reward(reward_id=WITHDRAWN, availability=catalog_pb.Reward.WITHDRAWN, **common),
+            catalog_pb.Reward(reward_id=CASH, **common | cash),
         ]
         costs = {10.0: points, 12.5: points * 5 // 4}
         prices = [catalog_pb.RewardPrice(reward_id=REWARD, denomination=of, points=it) for of, it in costs.items()]
@@ -204,10 +218,10 @@ class Tenant:
         metadata = (("idempotency-key", secrets.token_hex(8)),)
         await journal_pb2_grpc.JournalServiceStub(channel).VoidHold(request, metadata=metadata)
 
-    async def points(self) -> Funds:
-        """The member's points."""
+    async def points(self, asset: str = "") -> Funds:
+        """The member's points, or what the member has of another asset."""
         channel = await self._world.channel("gateway", self._world.ledger)
-        request = points_pb2.GetBalanceRequest(member_id="m_1")
+        request = points_pb2.GetBalanceRequest(member_id="m_1", asset=asset)
         found = await points_grpc.PointsServiceStub(channel).GetBalance(request, metadata=self._headers())
         return Funds(found.balance, found.held)
 

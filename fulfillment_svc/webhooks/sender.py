@@ -11,7 +11,7 @@ from standardwebhooks import Webhook
 from yarl import URL
 
 from fulfillment_svc.webhooks.rules import Answer
-from fulfillment_svc.webhooks.ssrf import PinnedResolver, Target
+from fulfillment_svc.webhooks.ssrf import Target, connector
 from svckit.clock import Clock, system_clock
 
 CONNECT_S: Final = 3.0
@@ -64,14 +64,10 @@ class Sender:
             return Answer()
 
     async def _post(self, target: Target, message: Message, secret: str) -> Answer:
-        # A connector of its own: a connection that was opened for one check is never used after another.
-        connector = aiohttp.TCPConnector(
-            resolver=PinnedResolver(target), use_dns_cache=False, ssl=self._tls, force_close=True
-        )
         now = self._clock()
         async with (
             aiohttp.ClientSession(
-                connector=connector,
+                connector=connector(target, self._tls),
                 timeout=self._timeout,
                 trust_env=False,
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -9,12 +9,14 @@ it what answers inside.
 import asyncio
 import re
 import socket
+import ssl
 from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
 
+import aiohttp
 import idna
 from aiohttp.abc import AbstractResolver, ResolveResult
 
@@ -181,6 +183,12 @@ class PinnedResolver(AbstractResolver):
 
     async def close(self) -> None:
         """Holds nothing."""
+
+
+def connector(target: Target, tls: ssl.SSLContext) -> aiohttp.TCPConnector:
+    """Connects to a target's addresses only. One for each call, because a connection that was opened for one check is
+    never used after another."""
+    return aiohttp.TCPConnector(resolver=PinnedResolver(target), use_dns_cache=False, ssl=tls, force_close=True)
 
 
 def _entry(host: str, port: int, address: str) -> ResolveResult:

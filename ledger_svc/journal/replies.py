@@ -1,6 +1,6 @@
 """What a posting's outcome is answered with: one function a kind of call."""
 
-from rewards.ledger.v1 import funding_pb2, journal_pb2, movements_pb2, points_pb2
+from rewards.ledger.v1 import cashback_pb2, funding_pb2, journal_pb2, movements_pb2, points_pb2
 
 from ledger_svc.earning.rules import Award
 from ledger_svc.journal.book import Posted
@@ -10,6 +10,11 @@ from svckit import money
 def credited(posted: Posted) -> points_pb2.CreateCreditResponse:
     """A credit's answer."""
     return points_pb2.CreateCreditResponse(transaction_id=str(posted.transaction_id), balance=posted.balance)
+
+
+def paid(posted: Posted) -> cashback_pb2.PayCashbackResponse:
+    """A cashback's answer."""
+    return cashback_pb2.PayCashbackResponse(transaction_id=str(posted.transaction_id))
 
 
 def redeemed(posted: Posted) -> points_pb2.RedeemPointsResponse:

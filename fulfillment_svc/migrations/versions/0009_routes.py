@@ -1,4 +1,4 @@
-"""What a provider is chosen by."""
+"""What a provider is chosen by, and why it was."""
 
 from alembic import op
 
@@ -8,9 +8,11 @@ down_revision = "0006"
 _REDEMPTIONS = """
 ALTER TABLE redemptions
     ADD COLUMN kind text NOT NULL DEFAULT '',
-    ADD COLUMN country text NOT NULL DEFAULT '';
+    ADD COLUMN country text NOT NULL DEFAULT '',
+    ADD COLUMN route text NOT NULL DEFAULT '';
 COMMENT ON COLUMN redemptions.kind IS 'the reward''s; empty from before it was kept';
 COMMENT ON COLUMN redemptions.country IS 'the recipient''s; likewise';
+COMMENT ON COLUMN redemptions.route IS 'why it is this provider';
 """
 
 

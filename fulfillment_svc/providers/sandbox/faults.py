@@ -25,6 +25,7 @@ class Fault(StrEnum):
     UNAVAILABLE = "unavailable"  # 503, nothing was done
     TIMEOUT_THEN_SUCCESS = "timeout_then_success"  # issued, and never answered
     ERROR_AFTER_ACCEPT = "error_after_accept"  # issued, and answered 500
+    PENDING = "pending"  # issued, and answered as pending, as are the next queries
     DELAYED_VISIBILITY = "delayed_visibility"  # issued, answered 500, and not shown to the next queries
     MALFORMED_BODY = "malformed_body"  # issued, and answered with half a JSON object
     HUGE_BODY = "huge_body"  # issued, and answered with a megabyte
@@ -57,7 +58,7 @@ _WHICH: Final = {"reference", "brand", "next", "chance"}
 class Rule:
     """A fault and the orders that it strikes. `left` counts down; None strikes until it is cleared.
 
-    `chance` is in (0, 1]. `queries` is for how many queries a DELAYED_VISIBILITY hides the order.
+    `chance` is in (0, 1]. `queries` is for how many queries a DELAYED_VISIBILITY hides the order, or a PENDING lasts.
     """
 
     fault: Fault

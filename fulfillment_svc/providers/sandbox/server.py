@@ -26,6 +26,7 @@ class Sandbox:
         self._callbacks = callbacks
         self._faults = Faults()
         self._hidden: Counter[str] = Counter()
+        self._pending: Counter[str] = Counter()
         self._changing: set[asyncio.Task[None]] = set()
 
     def application(self) -> web.Application:
@@ -84,6 +85,9 @@ class Sandbox:
             case Fault.DELAYED_VISIBILITY if rule:
                 self._hidden[entry["reference"]] = rule.queries
                 raise web.HTTPInternalServerError
+            case Fault.PENDING if rule:
+                self._pending[entry["reference"]] = rule.queries
+                return _at_it(entry["reference"])
             case Fault.ERROR_AFTER_ACCEPT:
                 raise web.HTTPInternalServerError
             case Fault.MALFORMED_BODY:
@@ -102,6 +106,9 @@ class Sandbox:
             self._hidden[reference] -= 1
         if entry is None or hidden:
             return web.json_response({"reference": reference, "status": "NOT_FOUND"}, status=404)
+        if self._pending[reference] > 0:
+            self._pending[reference] -= 1
+            return _at_it(reference)
         return await self._answer(entry, self._faults.take(On.QUERY, reference, {i["brand"] for i in entry["items"]}))
 
     async def _put_fault(self, request: web.Request) -> web.StreamResponse:
@@ -125,6 +132,10 @@ class Sandbox:
 
     async def _say_healthy(self, request: web.Request) -> web.StreamResponse:
         return web.json_response({})
+
+
+def _at_it(reference: str) -> web.Response:
+    return web.json_response({"reference": reference, "status": "PENDING"}, status=202)
 
 
 def _answer(entry: Entry) -> dict[str, Any]:
