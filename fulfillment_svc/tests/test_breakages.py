@@ -100,6 +100,14 @@ BREAKAGES: Final = (
         "Stock(2, 0, 0)",
     ),
     Breakage(
+        "a limit that two slip under",
+        "fulfillment_svc/compliance/store.py",
+        ".filter_by(**of).with_for_update()",
+        ".filter_by(**of)",
+        f"{TESTS}/test_compliance.py::test_checks_at_one_instant_never_pass_a_limit_together[0]",
+        "Effect.ALLOW",
+    ),
+    Breakage(
         "codes shown as often as asked for",
         "fulfillment_svc/redemptions/revealing.py",
         "            if count >= REVEALS_MAX:\n",
