@@ -49,7 +49,7 @@ BREAKAGES: Final = (
         "    return Router([ledger, Place(",
         "    return Router([ledger, *live, Place(",
         f"{TESTS}/test_payouts.py::test_a_sandbox_program_stays_in_the_sandbox_whatever_is_configured",
-        "'real'",
+        "real: SERVES",
     ),
     Breakage(
         "cashback under a key of its own each time",

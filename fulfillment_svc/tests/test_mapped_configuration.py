@@ -40,16 +40,17 @@ def fault(tmp_path: Path, *providers: dict[str, Any]) -> str:
 def test_the_example_of_the_documentation_is_one(tmp_path: Path) -> None:
     example = re.search(r"```toml\n(.*?)```", configuration.__doc__ or "", re.DOTALL)
     assert example is not None
-    for name in ("key", "callbacks"):
-        (tmp_path / name).write_text(f"the-{name}\n")
+    (tmp_path / "key").write_text("the-key\n")
+    (tmp_path / "callbacks").write_text("c2VjcmV0 b2xk\n")
     file = tmp_path / "providers.toml"
     file.write_text(textwrap.dedent(example[1]).replace("/run/secrets/giftly-", f"{tmp_path}/"))
     (one,) = configuration.read(file, allow_http=False)
-    assert (one.name, one.serves.items_max, one.callback_secrets) == ("giftly", 1, ("the-callbacks",))
+    assert (one.name, one.serves.items_max, one.callback_secrets) == ("giftly", 1, ("c2VjcmV0", "b2xk"))
     assert one.described is not None
     assert one.described.order.headers["authorization"] == "Bearer the-key"
     assert (one.described.timeout_s, one.described.pending_s) == (4, 3600)
     assert "the-" not in repr(one)
+    assert "c2Vj" not in repr(one)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +72,7 @@ def test_the_example_of_the_documentation_is_one(tmp_path: Path) -> None:
         ("headers", {"x": "a\nb"}, "headers.x must be a text"),
         ("secrets", {"key": "/none"}, "secrets.key names /none, which cannot be read"),
         ("callback_secret_file", "/none", "callback_secret_file names /none"),
+        ("callback_secret_file", __file__, f"callback_secret_file names {__file__}, which holds no text of one line"),
         ("order.method", "PUT", "order.method is not known here"),
         ("order.url", "http://api.giftly.example/v2", "order.url must be https on port 443"),
         ("order.url", "https://api.giftly.example:8443/", "order.url must be https on port 443"),
@@ -95,6 +97,14 @@ def test_the_example_of_the_documentation_is_one(tmp_path: Path) -> None:
 )
 def test_a_fault_names_its_field(tmp_path: Path, path: str, value: object, named: str) -> None:
     assert fault(tmp_path, changed(path, value)).startswith(f"provider[0].{named}")
+
+
+@pytest.mark.parametrize("secret", ["a", "!", "c2VjcmV0 a", "geheim é"])
+def test_a_secret_that_signs_nothing_is_told(tmp_path: Path, secret: str) -> None:
+    (tmp_path / "callbacks").write_text(secret)
+    described = changed("callback_secret_file", str(tmp_path / "callbacks"))
+    text = "provider[0].callback_secret_file names a file that holds no secrets in base64"
+    assert fault(tmp_path, described) == text
 
 
 def test_a_name_is_of_one_provider(tmp_path: Path) -> None:

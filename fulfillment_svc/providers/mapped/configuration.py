@@ -48,6 +48,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from standardwebhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError
+
 from fulfillment_svc.providers.mapped import template
 from fulfillment_svc.providers.mapped.adapter import Description, Request
 from fulfillment_svc.providers.mapped.answers import Path as At
@@ -117,9 +120,7 @@ def _provider(fields: Fields, *, allow_http: bool) -> Configured:
         kinds=fields.texts("kinds", "[A-Z_]+"),
         items_max=int(fields.number("items_max", 1, 100, default=100)),
     )
-    secrets: tuple[str, ...] = ()
-    if fields.has("callback_secret_file"):
-        secrets = tuple(_secret(fields, "callback_secret_file").split())
+    secrets = _callback_secrets(fields) if fields.has("callback_secret_file") else ()
     described = _description(fields, allow_http=allow_http) if adapter == "http" else None
     fields.end()
     return Configured(name, serves, described, secrets)
@@ -167,6 +168,16 @@ def _secret(fields: Fields, name: str) -> str:
     if not secret or not secret.isprintable():
         fields.wrong(name, f"names {path}, which holds no text of one line")
     return secret
+
+
+def _callback_secrets(fields: Fields) -> tuple[str, ...]:
+    secrets = tuple(_secret(fields, "callback_secret_file").split())
+    try:
+        for secret in secrets:
+            Webhook(secret)
+    except (ValueError, EmptyWebhookSecretError):
+        fields.wrong("callback_secret_file", "names a file that holds no secrets in base64")
+    return secrets
 
 
 def _request(fields: Fields, method: str, headers: Mapping[str, str], *, allow_http: bool) -> Request:
