@@ -34,6 +34,7 @@ class PlaceHold:
         active = HoldState.ACTIVE
         hold = Hold(new_id(), account.key, self.amount, active, placed_at, self.expires_at, self.partner, uses)
         book.place(hold)
+        book.watch(account, self.at)
         return Posted(hold.hold_id, self.amount, account.posted)
 
 
@@ -71,6 +72,7 @@ class Capture:
         else:
             entry = account.capture(draft, hold.uses, amount, hold.amount)
         book.end(hold, HoldState.CAPTURED, self.at)
+        book.watch(account, self.at)
         if account.has_lots:
             book.tell("points.redeemed", account, entry, amount)
             # What was not captured may have run out meanwhile.
@@ -105,6 +107,7 @@ class Void:
         # Ended before what it thaws runs out, so that a balance as of an earlier instant can tell the two apart.
         book.end(hold, HoldState.TIMED_OUT if due else HoldState.VOIDED, self.at)
         account.release(hold.hold_id, hold.uses, hold.amount)
+        book.watch(account, self.at)
         before = account.posted
         account.sweep(self.at)
         expired = before - account.posted

@@ -45,6 +45,8 @@ async def history(made: Ledger) -> None:
     await hold(made, "VoidHold", hold_id=holds[1].hold_id)
     deposit = funding_pb2.CreateDepositRequest(amount=100)
     await made.funding.CreateDeposit(deposit, metadata=headers(partner(PROGRAM, *SCOPES), "deposit"))
+    alarm = funding_pb2.PutLowBalanceRequest(threshold=75)
+    await made.funding.PutLowBalance(alarm, metadata=headers(partner(PROGRAM, *SCOPES)))
     funded = await hold(made, "PlaceHold", account=journal_pb2.AccountRef(funding_currency="USD"), amount=5_000)
     await hold(made, "CaptureHold", hold_id=funded.hold_id)
     await _corrected(made)

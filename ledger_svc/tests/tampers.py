@@ -33,6 +33,7 @@ MEANINGS = {
     ":untouched": "UPDATE programs SET version = version",
 }
 T, A, H, L = "transaction_id", "account_id", "hold_id", "lot_id"
+FUNDED = "(SELECT account_id FROM accounts WHERE owner_kind = 2)"
 TAMPERS = (
     Tamper("every transaction sums", "UPDATE entries SET kind = 6 WHERE transaction_id = :spent", T),
     Tamper("every kind sums", "UPDATE entries SET kind = 42 WHERE transaction_id = :spent", "'kind 42'"),
@@ -53,6 +54,9 @@ TAMPERS = (
     Tamper("held is the sum", "UPDATE holds SET amount = amount + 1 WHERE state = 1", A),
     Tamper("nothing is held or owed", "UPDATE accounts SET held = posted + 1 WHERE owner = 'm_2'", A),
     Tamper("nothing is held or owed", "UPDATE accounts SET posted = held - 1 WHERE owner_kind = 2", A),
+    Tamper("funding is low", "UPDATE low_balances SET low = false", FUNDED),
+    Tamper("funding is low", "UPDATE low_balances SET threshold_minor = 10", FUNDED),
+    Tamper("funding is low", "UPDATE low_balances SET currency = 'CHF'", "program_id"),
     Tamper("no spend ever", "UPDATE entries SET balance_after = -1 WHERE transaction_id = :spent", T),
     Tamper("a reversal names", "UPDATE entries SET reverses = gen_random_uuid() WHERE amount = 150", T),
     Tamper("a reversal names", "UPDATE entries SET reverses = transaction_id WHERE transaction_id = :spent", T),

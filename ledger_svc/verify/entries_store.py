@@ -91,6 +91,20 @@ WHERE a.held IS DISTINCT FROM coalesce(h.held, 0)""",
         ACCOUNT + "held is {held}, its active holds sum to {sum}",
     ),
     Check(
+        "L2",
+        "funding is low where too little of it is available",
+        "low_balances",
+        # Between the threshold and a tenth over it, it depends on from where it came.
+        """
+SELECT l.program_id, a.account_id, a.posted - a.held::numeric AS available, l.threshold_minor, l.low
+FROM low_balances l LEFT JOIN accounts a ON a.program_id = l.program_id AND a.owner_kind = %(funding)s
+    AND a.asset = l.currency
+WHERE a.account_id IS NULL OR CASE
+    WHEN l.low THEN l.threshold_minor = 0 OR a.posted - a.held::numeric > l.threshold_minor + l.threshold_minor / 10
+    ELSE a.posted - a.held::numeric < l.threshold_minor END""",
+        ACCOUNT + "{available} are available, under {threshold_minor} is low, and low is {low}",
+    ),
+    Check(
         "L3",
         "nothing is held or owed beyond the balance, except a debt by a clawback",
         "accounts",
