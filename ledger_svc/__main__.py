@@ -35,13 +35,12 @@ from ledger_svc.earning.servicer import EarningRulesServicer
 from ledger_svc.journal.coalescer import DEFAULTS, Limits
 from ledger_svc.journal.directory import MemberDirectoryServicer
 from ledger_svc.journal.engine import Journal
-from ledger_svc.journal.funding import FundingServicer
 from ledger_svc.journal.holds import JournalServicer
 from ledger_svc.journal.movements import MovementsServicer
 from ledger_svc.journal.outcomes import OutcomesServicer
 from ledger_svc.journal.relaying import Relay
 from ledger_svc.journal.sweeps import Sweeper
-from ledger_svc.servicer import PointsServicer
+from ledger_svc.servicer import FundingServicer, PointsServicer
 from ledger_svc.tables import keys, programs
 from ledger_svc.verify.report import verify
 from svckit import clients, migrate, server, telemetry

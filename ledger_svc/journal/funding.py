@@ -3,7 +3,6 @@
 from typing import Any
 
 from rewards.ledger.v1 import funding_pb2 as pb
-from rewards.ledger.v1.funding_pb2_grpc import FundingServiceServicer
 
 from ledger_svc.journal import replies, store, wire
 from ledger_svc.journal.postings import Credit, SetAlarm
@@ -15,8 +14,8 @@ from svckit.db import Tx
 from svckit.errors import Reason, Refused
 
 
-class FundingServicer(Rpcs, FundingServiceServicer):
-    """Deposits, balances, and when they are low."""
+class FundingRpcs(Rpcs):
+    """The FundingService RPCs of deposits, balances, and when they are low."""
 
     async def GetFunding(self, request: pb.GetFundingRequest, context: Any) -> pb.GetFundingResponse:
         """Reads the balance of each currency."""

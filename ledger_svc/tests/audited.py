@@ -48,7 +48,7 @@ async def history(made: Ledger) -> None:
     alarm = funding_pb2.PutLowBalanceRequest(threshold=75)
     await made.funding.PutLowBalance(alarm, metadata=headers(partner(PROGRAM, *SCOPES)))
     funded = await hold(made, "PlaceHold", account=journal_pb2.AccountRef(funding_currency="USD"), amount=5_000)
-    await hold(made, "CaptureHold", hold_id=funded.hold_id)
+    await hold(made, "CaptureHold", hold_id=funded.hold_id, fee=300)
     await _corrected(made)
     await made.program(A_LIFETIME_S, **policy)
     await call(made, "RedeemPoints", member_id="m_2", points=5)

@@ -40,7 +40,7 @@ HAVING count(*) <> CASE min(kind) WHEN %(transfer)s THEN 2 ELSE 1 END OR min(kin
         """
 SELECT program_id, account_id, transaction_id, kind, amount FROM entries WHERE NOT CASE
     WHEN kind IN (%(earn)s, %(fund)s) THEN amount > 0
-    WHEN kind IN (%(redeem)s, %(expire)s, %(capture)s, %(settle)s) THEN amount < 0
+    WHEN kind IN (%(redeem)s, %(expire)s, %(capture)s, %(settle)s, %(fee)s) THEN amount < 0
     ELSE kind IN (%(reverse)s, %(adjust)s, %(transfer)s) AND amount <> 0 END""",
         ENTRY + "an entry of kind {kind} cannot be {amount}",
     ),
@@ -123,7 +123,7 @@ SELECT program_id, account_id, posted, held FROM accounts a WHERE posted < held 
         # A merge hands a debt on, which the survivor may not be able to pay either.
         """
 SELECT program_id, account_id, transaction_id, balance_after FROM entries
-WHERE kind IN (%(redeem)s, %(transfer)s, %(settle)s) AND amount < 0 AND balance_after < 0
+WHERE kind IN (%(redeem)s, %(transfer)s, %(settle)s, %(fee)s) AND amount < 0 AND balance_after < 0
     AND NOT (kind = %(transfer)s AND category = %(merging)s)""",
         ENTRY + "it left {balance_after}",
     ),
