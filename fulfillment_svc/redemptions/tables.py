@@ -43,6 +43,7 @@ redemptions: Final = Table(
     Column("denomination_minor", BigInteger, nullable=False, comment="the face value of one item"),
     Column("currency", Text, nullable=False),
     Column("points", BigInteger, nullable=False, comment="for all items"),
+    Column("fees_minor", BigInteger, nullable=False, server_default=text("0"), comment="for all items"),
     Column("provider", Text, nullable=False, comment="chosen once; an unknown outcome is never routed anew"),
     Column("idempotency_key", Text, nullable=False),
     Column("created_at", DateTime(timezone=True), nullable=False),

@@ -6,12 +6,14 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
+from fulfillment_svc import shares
 from fulfillment_svc.redemptions.states import TERMINAL, UNDECIDED, Answer, State, Status
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen, at the price it was quoted at (G73). `points` is for all items, the rest for one."""
+    """What was chosen, at the price it was quoted at (G73). `points` and `fees_minor` are for all items, the rest is
+    for one."""
 
     reward_id: str
     reward_version: int
@@ -21,6 +23,7 @@ class Choice:
     denomination_minor: int
     currency: str
     points: int
+    fees_minor: int = 0
 
     @property
     def value_minor(self) -> int:
@@ -28,11 +31,14 @@ class Choice:
         return self.denomination_minor * self.quantity
 
     @property
+    def funding_minor(self) -> int:
+        """What the prepaid funding pays for all items, in minor units."""
+        return self.value_minor + self.fees_minor
+
+    @property
     def shares(self) -> tuple[int, ...]:
-        """Each item's share of the points. They sum up to `points`: what is left of the division goes to the first
-        items, one point each, which for equal items is the rule of the largest remainder (G72)."""
-        share, left = divmod(self.points, self.quantity)
-        return (share + 1,) * left + (share,) * (self.quantity - left)
+        """Each item's share of the points."""
+        return shares.split(self.points, self.quantity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +106,22 @@ class Redemption:
     @property
     def issued_points(self) -> int:
         """The points for the items that are issued."""
-        return sum(share for share, unit in zip(self.choice.shares, self.units, strict=True) if unit.issued)
+        return self._issued(self.choice.points)
 
     @property
     def issued_minor(self) -> int:
         """The face value of the items that are issued, in minor units."""
         return self.choice.denomination_minor * sum(unit.issued is True for unit in self.units)
+
+    @property
+    def issued_fees_minor(self) -> int:
+        """The fees on the items that are issued, in minor units."""
+        return self._issued(self.choice.fees_minor)
+
+    def _issued(self, total: int) -> int:
+        """The issued items' part of a total."""
+        parts = shares.split(total, self.choice.quantity)
+        return sum(part for part, unit in zip(parts, self.units, strict=True) if unit.issued)
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ def choice(request: pb.CreateRedemptionRequest, quote: QuoteRewardResponse) -> C
         denomination_minor=quote.value_minor // quantity,
         currency=quote.currency,
         points=quote.points,
+        fees_minor=quote.fees_minor,
     )
 
 

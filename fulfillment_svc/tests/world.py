@@ -4,6 +4,7 @@ made in them for each test. What a test asserts about value it asks the ledger i
 import base64
 import itertools
 import secrets
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ import grpc
 from rewards.catalog.v1 import rewards_pb2 as catalog_pb
 from rewards.catalog.v1 import rewards_pb2_grpc as catalog_grpc
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
+from rewards.identity.v1.programs_pb2 import Fee
 from rewards.ledger.v1 import (
     directory_pb2,
     directory_pb2_grpc,
@@ -96,7 +98,9 @@ class World:
             self._channels[peer, service.name] = await self._open.enter_async_context(channel)
         return self._channels[peer, service.name]
 
-    async def tenant(self, *, points: int = 10_000, funding: float = 1_000.0, sandbox: bool = True) -> "Tenant":
+    async def tenant(
+        self, *, points: int = 10_000, funding: float = 1_000.0, sandbox: bool = True, fees: Sequence[Fee] = ()
+    ) -> "Tenant":
         """A new program with one member, a catalog, points and funding."""
         program = programs_pb2.Program(
             program_id=f"acme-{next(_numbers)}",
@@ -106,6 +110,7 @@ class World:
             currency="USD",
             asset="PTS",
             points_per_unit=80,
+            policy=programs_pb2.Policy(fees=fees),
             version=1,
         )
         for service in (self.ledger, self.catalog):
@@ -185,6 +190,12 @@ class Tenant:
         found = await funding_pb2_grpc.FundingServiceStub(channel).GetFunding(request, metadata=self._headers())
         (usd,) = [one for one in found.balances if one.currency == "USD"]
         return Funds(round(usd.balance * 100), round(usd.reserved * 100))
+
+    async def statement(self) -> funding_pb2.GetFundingStatementResponse:
+        """What moved in the program's money."""
+        channel = await self._world.channel("gateway", self._world.ledger)
+        stub = funding_pb2_grpc.FundingServiceStub(channel)
+        return await stub.GetFundingStatement(funding_pb2.GetFundingStatementRequest(), metadata=self._headers())
 
     def _headers(self) -> tuple[tuple[str, str], ...]:
         return headers(self._partner, secrets.token_hex(8))
