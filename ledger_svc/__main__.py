@@ -13,6 +13,8 @@ from rewards.ledger.v1 import (
     adjustments_pb2_grpc,
     batches_pb2,
     batches_pb2_grpc,
+    books_pb2,
+    books_pb2_grpc,
     directory_pb2,
     directory_pb2_grpc,
     earning_pb2,
@@ -41,6 +43,7 @@ from ledger_svc.journal.outcomes import OutcomesServicer
 from ledger_svc.journal.relaying import Relay
 from ledger_svc.journal.sweeps import Sweeper
 from ledger_svc.servicer import FundingServicer, PointsServicer
+from ledger_svc.statements.books import BooksServicer
 from ledger_svc.tables import keys, programs
 from ledger_svc.verify.report import verify
 from svckit import clients, migrate, server, telemetry
@@ -92,6 +95,11 @@ def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Serve
             funding_pb2.DESCRIPTOR.services_by_name["FundingService"],
             funding_pb2_grpc.add_FundingServiceServicer_to_server,
             FundingServicer(*parts),
+        ),
+        Served(
+            books_pb2.DESCRIPTOR.services_by_name["BooksService"],
+            books_pb2_grpc.add_BooksServiceServicer_to_server,
+            BooksServicer(*parts),
         ),
         Served(
             earning_pb2.DESCRIPTOR.services_by_name["EarningRulesService"],

@@ -110,18 +110,19 @@ class Wants(NamedTuple):
 
 class Posted(NamedTuple):
     """What became of a posting. `expired` is what a reversal or a void gave back too late, `rest` the hold of what a
-    capture left."""
+    capture left, `recorded_at` the instant of its entry where it has one."""
 
     transaction_id: UUID
     amount: int
     balance: int
     expired: int = 0
     rest: UUID | None = None
+    recorded_at: datetime | None = None
 
     @classmethod
     def of(cls, account: Account, entry: Entry, amount: int, expired: int = 0, rest: UUID | None = None) -> Self:
         """What became of an entry."""
-        return cls(entry.transaction_id, amount, account.posted, expired, rest)
+        return cls(entry.transaction_id, amount, account.posted, expired, rest, entry.recorded_at)
 
 
 class Posting(Protocol):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
-from rewards.ledger.v1 import funding_pb2
+from rewards.ledger.v1 import books_pb2, funding_pb2
 from rewards.ledger.v1 import points_pb2 as pb
 
 from ledger_svc.journal.values import Category, Entry, Kind, Lot, Order
@@ -21,6 +21,7 @@ PeriodRequest = (
     | pb.GetStatementSummaryRequest
     | pb.GetStatementByCategoryRequest
     | funding_pb2.GetFundingStatementRequest
+    | books_pb2.SumPostingsRequest
 )
 
 

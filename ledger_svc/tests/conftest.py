@@ -12,6 +12,7 @@ from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 from rewards.ledger.v1 import (
     adjustments_pb2_grpc,
     batches_pb2_grpc,
+    books_pb2_grpc,
     directory_pb2,
     directory_pb2_grpc,
     earning_pb2,
@@ -49,6 +50,7 @@ class Ledger:
     outcomes: Any
     funding: Any
     journal: Any
+    books: Any
     directory: Any
     programs: Any
     sweeper: Sweeper
@@ -131,6 +133,7 @@ async def running(url: str, authority: Any) -> AsyncIterator[Ledger]:
             outcomes=outcomes_pb2_grpc.OutcomesServiceStub(gateway),
             funding=funding_pb2_grpc.FundingServiceStub(gateway),
             journal=journal_pb2_grpc.JournalServiceStub(fulfillment),
+            books=books_pb2_grpc.BooksServiceStub(fulfillment),
             directory=directory_pb2_grpc.MemberDirectoryServiceStub(identity),
             programs=programs_pb2_grpc.ProgramDirectoryServiceStub(identity),
             sweeper=Sweeper(db, journal, system_clock),

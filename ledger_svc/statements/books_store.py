@@ -1,0 +1,65 @@
+"""SQL that sums up a program's whole journal. Each answer is one statement, so it is one snapshot.
+
+It may take long and blocks no writer. Whatever it sums is append-only and was recorded before the period's end, so what
+is posted meanwhile does not matter.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import RowMapping, text
+
+from ledger_svc.journal.values import Kind, Owner
+from ledger_svc.statements.rules import Period
+from svckit.db import Tx
+
+_PATIENCE: Final = text("SET LOCAL statement_timeout = '60s'")
+
+_POSTINGS: Final = text("""
+SELECT a.owner_kind = :funding AS funding, a.asset, e.kind, coalesce(h.partner, false) AS partner,
+    sum(e.amount)::bigint AS amount
+FROM entries e JOIN accounts a ON a.program_id = e.program_id AND a.account_id = e.account_id
+LEFT JOIN holds h ON e.kind = :capture AND h.program_id = e.program_id AND h.hold_id = e.transaction_id
+WHERE e.program_id = :program_id AND e.recorded_at >= :start AND e.recorded_at < :end
+GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
+""")
+
+# What a hold has frozen counts once it is captured: only then is there an entry of its name. A transfer has two, of
+# which the one of the lot's own account is meant.
+_LOTS: Final = text("""
+WITH known AS (
+    SELECT a.asset, l.account_id, l.lot_id, l.original, l.received_at,
+        to_char(l.earned_at AT TIME ZONE :zone, 'YYYY-MM') AS month
+    FROM lots l JOIN accounts a ON a.program_id = l.program_id AND a.account_id = l.account_id
+    WHERE l.program_id = :program_id AND coalesce(l.received_at, l.earned_at) < :at
+), moved AS (
+    SELECT k.asset, k.month, 0 AS issued, 0 AS came, u.amount AS gone,
+        CASE WHEN e.kind IN (:redeem, :capture) OR (e.kind = :reverse AND e.amount > 0) THEN u.amount END AS redeemed,
+        CASE WHEN e.kind = :expire THEN u.amount END AS expired
+    FROM known k JOIN lot_uses u ON u.program_id = :program_id AND u.lot_id = k.lot_id
+    JOIN entries e ON e.program_id = u.program_id AND e.account_id = k.account_id
+        AND e.transaction_id = u.transaction_id AND e.recorded_at < :at
+    UNION ALL
+    SELECT asset, month, CASE WHEN received_at IS NULL THEN original ELSE 0 END, original, 0, 0, 0 FROM known
+)
+SELECT asset, month, sum(issued)::bigint AS issued, coalesce(sum(redeemed), 0)::bigint AS redeemed,
+    coalesce(sum(expired), 0)::bigint AS expired, (sum(came) - sum(gone))::bigint AS outstanding
+FROM moved GROUP BY asset, month ORDER BY asset, month
+""")
+
+
+async def postings(tx: Tx, program_id: str, period: Period) -> Sequence[RowMapping]:
+    """Rows of funding or not, asset, kind, by a partner or not, and the signed amount."""
+    words = {"funding": int(Owner.FUNDING), "capture": int(Kind.CAPTURE)}
+    await tx.execute(_PATIENCE)
+    of = {"program_id": program_id, "start": period.start, "end": period.end}
+    return (await tx.execute(_POSTINGS, {**words, **of})).mappings().all()
+
+
+async def vintages(tx: Tx, program_id: str, at: datetime, zone: str) -> Sequence[RowMapping]:
+    """Rows of asset, month, and what became of the points that were earned then, until `at`."""
+    words = {kind.name.lower(): int(kind) for kind in (Kind.REDEEM, Kind.CAPTURE, Kind.REVERSE, Kind.EXPIRE)}
+    await tx.execute(_PATIENCE)
+    of = {"program_id": program_id, "at": at, "zone": zone}
+    return (await tx.execute(_LOTS, {**words, **of})).mappings().all()
