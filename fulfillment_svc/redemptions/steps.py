@@ -6,6 +6,7 @@ what it did the first time.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -109,8 +110,10 @@ class Steps:
         request = CaptureHoldRequest(program_id=redemption.program_id, hold_id=str(hold_id), fee=fee)
         if redemption.in_part:
             request.amount = part
-        await invoke(self._journal.CaptureHold, request, key=_key(redemption, step))
-        return Reply(Answer.DONE)
+        captured = await invoke(self._journal.CaptureHold, request, key=_key(redemption, step))
+        # A capture from before the ledger told when it was has no instant.
+        booked_at = captured.recorded_at.ToDatetime(UTC) if captured.HasField("recorded_at") else None
+        return Reply(Answer.DONE, booked_at=booked_at)
 
     async def _void(self, redemption: Redemption, step: Step, hold_id: UUID | None) -> Reply:
         request = VoidHoldRequest(program_id=redemption.program_id, hold_id=str(hold_id))

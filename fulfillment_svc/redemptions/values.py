@@ -57,7 +57,8 @@ class Redemption:
     write under an old token fails. `reason` says why it fails or waits for a person. `refusal` is the
     `google.rpc.Status` that the caller gets, and `answer` the last one to the present state's step.
     `sent_s_ago` is the age of the last order at the time of the claim. `cancel_key` is the idempotency key of
-    the call that has called it off. `traceparent` names the request's trace (W3C).
+    the call that has called it off. The ledger has recorded the captures at `points_booked_at` and
+    `funding_booked_at`. `traceparent` names the request's trace (W3C).
     """
 
     program_id: str
@@ -76,6 +77,8 @@ class Redemption:
     refusal: bytes | None = None
     points_hold_id: UUID | None = None
     funding_hold_id: UUID | None = None
+    points_booked_at: datetime | None = None
+    funding_booked_at: datetime | None = None
     cancel_key: str | None = None
     attempts: int = 0
     fencing_token: int = 1
@@ -134,6 +137,7 @@ class Reply:
     answer: Answer
     reason: str = ""
     hold_id: UUID | None = None
+    booked_at: datetime | None = None
     refusal: bytes | None = None
     codes: tuple[str | None, ...] = field(default=(), repr=False)
 

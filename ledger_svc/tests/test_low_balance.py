@@ -211,6 +211,7 @@ async def db(fresh_url: Any) -> AsyncIterator[Database]:
 
 @settings(
     max_examples=60 * TIMES,
+    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(batches=st.lists(st.lists(happens, min_size=1, max_size=8), min_size=3, max_size=8))
