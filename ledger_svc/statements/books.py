@@ -26,4 +26,5 @@ class BooksServicer(Rpcs, BooksServiceServicer):
         at = instant(request.to_time, "to")
         async with self.db.read() as tx:
             found = await books_store.vintages(tx, program.program_id, at, program.zone.key)
-        return pb.SumLotsResponse(vintages=[pb.Vintage(**row) for row in found])
+            owed = await books_store.owed(tx, program.program_id, at)
+        return pb.SumLotsResponse(vintages=[pb.Vintage(**row) for row in found], owed=[pb.Owed(**row) for row in owed])

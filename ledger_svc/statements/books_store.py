@@ -49,6 +49,23 @@ FROM moved GROUP BY asset, month ORDER BY asset, month
 """)
 
 
+_OWED: Final = text("""
+SELECT a.asset, sum(greatest(held.amount - coalesce(last.balance_after, 0), 0))::bigint AS points FROM accounts a
+LEFT JOIN LATERAL (
+    SELECT e.balance_after FROM entries e
+    WHERE e.program_id = a.program_id AND e.account_id = a.account_id AND e.recorded_at < :at
+    ORDER BY e.recorded_at DESC LIMIT 1
+) last ON true
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(h.amount), 0) AS amount FROM holds h
+    WHERE h.program_id = a.program_id AND h.account_id = a.account_id AND h.placed_at < :at
+        AND (h.ended_at IS NULL OR h.ended_at >= :at)
+) held
+WHERE a.program_id = :program_id AND a.owner_kind = :member
+GROUP BY a.asset HAVING sum(greatest(held.amount - coalesce(last.balance_after, 0), 0)) > 0 ORDER BY a.asset
+""")
+
+
 async def postings(tx: Tx, program_id: str, period: Period) -> Sequence[RowMapping]:
     """Rows of funding or not, asset, kind, by a partner or not, and the signed amount."""
     words = {"funding": int(Owner.FUNDING), "capture": int(Kind.CAPTURE)}
@@ -63,3 +80,9 @@ async def vintages(tx: Tx, program_id: str, at: datetime, zone: str) -> Sequence
     await tx.execute(_PATIENCE)
     of = {"program_id": program_id, "at": at, "zone": zone}
     return (await tx.execute(_LOTS, {**words, **of})).mappings().all()
+
+
+async def owed(tx: Tx, program_id: str, at: datetime) -> Sequence[RowMapping]:
+    """Rows of asset, and how many points of it members owed at `at`."""
+    of = {"program_id": program_id, "at": at, "member": int(Owner.MEMBER)}
+    return (await tx.execute(_OWED, of)).mappings().all()

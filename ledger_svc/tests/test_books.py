@@ -50,7 +50,10 @@ async def test_vintages_add_up_to_the_balances_whatever_happened(ledger: Ledger)
     earned = await ledger.credit("m_9", 40)
     await ledger.call("RedeemPoints", points_pb2.RedeemPointsRequest(member_id="m_9", points=30))
     await ledger.move(movements_pb2.ReverseTransactionRequest(transaction_id=earned.transaction_id))
-    outstanding = sum(one.outstanding for one in await lots(ledger, later(2 * A_LIFETIME_S)))
+    request = pb.SumLotsRequest(program_id=PROGRAM, to_time=later(2 * A_LIFETIME_S))
+    found = await ledger.books.SumLots(request)
+    assert [(one.asset, one.points) for one in found.owed] == [("PTS", 30)]
+    outstanding = sum(one.outstanding for one in found.vintages)
     [(balance,)], [(debt,)] = await ask(ledger.database_url, BALANCE), await ask(ledger.database_url, DEBT)
     # What a member owes is in no lot.
     assert (outstanding + debt, debt) == (balance, -30)
