@@ -13,6 +13,9 @@ from rewards.fulfillment.v1 import reports_pb2 as pb
 from rewards.fulfillment.v1 import reports_pb2_grpc
 from rewards.identity.v1.programs_pb2 import Fee
 from rewards.ledger.v1.books_pb2_grpc import BooksServiceStub
+from rewards.ledger.v1.movements_pb2 import CapturePointsHoldRequest, CreateHoldRequest
+from rewards.ledger.v1.movements_pb2_grpc import MovementsServiceStub
+from sqlalchemy import text
 
 from fulfillment_svc.reports.books import Books
 from fulfillment_svc.reports.servicer import ReportsServicer
@@ -49,11 +52,14 @@ class Reports(NamedTuple):
             if not (token := page.next_page_token):
                 return rows
 
+    async def parts(self, name: str, scope: str = "reports:read", **fields: Any) -> AsyncIterator[list[list[str]]]:
+        caller = headers(partner(self.tenant.program_id, scope))
+        async for part in self.stub.ExportReport(pb.ExportReportRequest(report=name, **fields), metadata=caller):
+            assert part.content_type == "text/csv"
+            yield list(csv.reader(io.StringIO(part.data.decode(), newline="")))
+
     async def csv(self, name: str, **fields: Any) -> list[list[str]]:
-        call = self.stub.ExportReport(pb.ExportReportRequest(report=name, **fields), metadata=self._caller())
-        parts = [part async for part in call]
-        assert {part.content_type for part in parts} == {"text/csv"}
-        return list(csv.reader(io.StringIO(b"".join(part.data for part in parts).decode(), newline="")))
+        return [line async for part in self.parts(name, **fields) for line in part]
 
     def _caller(self) -> Any:
         return headers(partner(self.tenant.program_id, "reports:read"))
@@ -125,6 +131,17 @@ async def test_spend_and_redemptions_are_what_the_journal_has(harness: Harness, 
         assert list((await reports.get("Redemptions")).totals) == [total("redeemed", "PTS", journal[7])]
     statement = await tenant.statement()
     assert {row.transaction_id for row in spent} <= {row.transaction_id for row in statement.rows}
+
+
+async def test_what_a_partner_holds_and_captures_himself_is_no_redemption(harness: Harness, opened: Opened) -> None:
+    tenant = await harness.tenant()
+    stub = MovementsServiceStub(await harness.world.channel("gateway", harness.world.ledger))
+    caller = partner(tenant.program_id, "points:write")
+    held = await stub.CreateHold(CreateHoldRequest(member_id="m_1", points=100), metadata=headers(caller, "hold"))
+    await stub.CapturePointsHold(CapturePointsHoldRequest(hold_id=held.hold_id), metadata=headers(caller, "capture"))
+    async with opened(tenant) as reports:
+        assert list((await reports.get("Redemptions")).totals) == [total("redeemed", "PTS", 0)]
+        assert (await reports.get("Liability")).rows[0].redeemed == 100
 
 
 async def test_a_period_ends_a_minute_ago_and_then_stays(harness: Harness, opened: Any) -> None:
@@ -206,3 +223,57 @@ async def test_a_sheet_has_every_row_and_its_sums(harness: Harness, opened: Open
             head, *rows = await reports.csv(*names)
             values = [float(dict(zip(head, row, strict=True))[field]) for row in rows if row[0] != "TOTAL"]
             assert sum(values) == max(float(row[3]) for row in rows if row[0] == "TOTAL")
+
+
+COPIES = """
+INSERT INTO redemptions (program_id, redemption_id, member_id, reward_id, reward_version, reward_name, brand, quantity,
+    denomination_minor, currency, points, provider, idempotency_key, created_at, traceparent, state, version, reason,
+    attempts, fencing_token, points_booked_at, funding_booked_at, points_hold_id, funding_hold_id)
+SELECT :p, gen_random_uuid(), 'm_' || n % 700, 'kaffa-card', 1, 'Kaffa', '=Kaffa', 1, 100, 'USD', 80, 'sandbox', n,
+    now(), '', 'FULFILLED', 9, '', 0, 1, now() - n % 50 * interval '1 second', now() - n % 50 * interval '1 second',
+    gen_random_uuid(), gen_random_uuid()
+FROM generate_series(1, 3000) n"""
+ITEMS = """
+INSERT INTO redemption_items SELECT program_id, redemption_id, 1, 'x', true FROM redemptions WHERE program_id = :p"""
+
+
+async def test_many_rows_come_part_by_part_each_once_beside_a_writer(harness: Harness, opened: Opened) -> None:
+    tenant = await harness.tenant()
+    for statement in (COPIES, ITEMS):
+        await harness.execute(statement, p=tenant.program_id)
+    async with harness.db.read() as writer, opened(tenant) as reports:
+        await writer.execute(
+            text("UPDATE redemptions SET brand = 'changed' WHERE program_id = :p"), {"p": tenant.program_id}
+        )
+        parts = [part async for part in reports.parts("spend")]
+        assert [len(part) for part in parts] == [1, *[500] * 6, 2]
+        lines = [line for part in parts[1:-1] for line in part]
+        assert (len({line[2] for line in lines}), {line[4] for line in lines}) == (3_000, {"'=Kaffa"})
+        assert [line[0] for line in lines] == sorted(line[0] for line in lines)
+        # Nothing of it was ever posted, and the report says so.
+        assert parts[-1][1][:6] == ["TOTAL", "spent", "USD", "3000.0", "0.0", "3000.0"]
+        payees = [line for line in await reports.csv("payees") if line[0] not in {"payee", "TOTAL"}]
+        assert [line[0] for line in payees] == sorted({f"m_{n}" for n in range(700)})
+        assert sum(int(line[3]) for line in payees) == 3_000
+
+
+async def test_a_sheet_that_breaks_off_has_no_total(harness: Harness, opened: Opened) -> None:
+    tenant = await a_history(harness)
+    async with opened(tenant) as reports:
+        await harness.world.ledger.stop()
+        lines: list[list[str]] = []
+
+        async def broken() -> None:
+            async for part in reports.parts("spend"):
+                lines.extend(part)
+
+        assert await reason(broken()) == "UNAVAILABLE"
+        await harness.world.start()
+    assert (len(lines), [line[0] for line in lines if line[0] == "TOTAL"]) == (4, [])
+
+
+async def test_a_stream_is_let_in_like_any_call(harness: Harness, opened: Opened) -> None:
+    tenant = await harness.tenant()
+    async with opened(tenant) as reports:
+        assert await reason(anext(reports.parts("spend", "points:read"))) == "PERMISSION_DENIED"
+        assert await reason(anext(reports.parts("gossip"))) == "INVALID_REQUEST"
