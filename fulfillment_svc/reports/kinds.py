@@ -169,7 +169,7 @@ class Liability:
         """All of it: a row a month and asset."""
         found = await self._books.lots(scope.program.program_id, scope.period.end)
         rows = [wire.liability(one, scope.program, scope.basis_points) for one in found.vintages]
-        return Page([*rows, *(wire.owed(one.asset, one.points) for one in found.owed)], None)
+        return Page([*rows, *(wire.owed(*one) for one in found.owed)], None)
 
     async def totals(self, scope: Scope) -> list[pb.ReportTotal]:
         """What is outstanding at the period's end, beside all that ever moved the balances."""

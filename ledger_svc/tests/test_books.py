@@ -91,3 +91,25 @@ async def test_a_capture_says_when_it_was_recorded(ledger: Ledger) -> None:
     done = await hold(ledger, "CaptureHold", hold_id=held.hold_id)
     [(recorded_at,)] = await ask(ledger.database_url, "SELECT recorded_at FROM entries WHERE kind = 7")
     assert done.recorded_at.ToDatetime(UTC) == recorded_at
+
+
+async def test_the_sums_are_those_of_all_accounts_however_many_at_once(ledger: Ledger) -> None:
+    await history(ledger)
+    until = later(2 * A_LIFETIME_S)
+    for rpc, request, sums in (
+        ("SumPostings", pb.SumPostingsRequest(program_id=PROGRAM, to_time=until), {"sums": ("amount",)}),
+        ("SumLots", pb.SumLotsRequest(program_id=PROGRAM, to_time=until), {"vintages": ("issued", "outstanding")}),
+    ):
+        call = getattr(ledger.books, rpc)
+        [(field, names)] = sums.items()
+        whole, parts = await call(request), []
+        request.page_size = 1
+        while True:
+            parts.append(await call(request))
+            if not (token := parts[-1].next_page_token):
+                break
+            request.page_token = token
+        assert (whole.next_page_token, len(parts)) == ("", 5)
+        for name in names:
+            added = sum(getattr(one, name) for part in parts for one in getattr(part, field))
+            assert added == sum(getattr(one, name) for one in getattr(whole, field))
