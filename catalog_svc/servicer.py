@@ -9,11 +9,11 @@ from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceServicer, RewardsS
 
 from catalog_svc import browse_store, etags, rules, store, wire
 from catalog_svc.kept import Answers, Standings
+from catalog_svc.quoting import Quoting, existing, rate_of
 from catalog_svc.rules import Rate, Reward
 from svckit import call, paging
 from svckit.db import Database, Tx
 from svckit.errors import Reason, Refused, invalid
-from svckit.money import minor
 from svckit.programs import Programs
 
 ETAG_HEADER: Final = "etag"
@@ -29,6 +29,7 @@ class RewardsServicer(RewardsServiceServicer):
         self._programs = programs
         self._standings = standings
         self._answers = Answers()
+        self._quoting = Quoting(db, programs)
 
     async def ListRewards(self, request: pb.ListRewardsRequest, context: Any) -> pb.ListRewardsResponse:
         """A page of rewards; empty and marked as not modified for a caller who has it already."""
@@ -52,15 +53,15 @@ class RewardsServicer(RewardsServiceServicer):
         """The reward's present version."""
         program_id = call.current().program_id
         async with self._db.read() as tx:
-            rate = await _rate(tx, self._programs, program_id)
-            reward = await _existing(tx, program_id, request.reward_id)
+            rate = await rate_of(tx, self._programs, program_id)
+            reward = await existing(tx, program_id, request.reward_id)
         return pb.GetRewardResponse(reward=wire.message(reward, rate, request.language))
 
     async def GetAvailability(self, request: pb.GetAvailabilityRequest, context: Any) -> pb.GetAvailabilityResponse:
         """What changes often about some rewards; tagged by what it says, so that others do not matter."""
         program_id, names = call.current().program_id, wire.reward_ids(request)
         async with self._db.read() as tx:
-            rate = await _rate(tx, self._programs, program_id)
+            rate = await rate_of(tx, self._programs, program_id)
             found = await store.present(tx, program_id, names)
         answer = pb.GetAvailabilityResponse(rewards=[wire.availability(reward, rate) for reward in found.values()])
         known = _is_known(etags.of_answer(answer.SerializeToString(deterministic=True)))
@@ -79,6 +80,11 @@ class RewardsServicer(RewardsServiceServicer):
         return pb.ListCategoriesResponse(
             categories=[pb.Category(category=value, rewards=count) for value, count in found], next_page_token=more
         )
+
+    async def CreateQuote(self, request: pb.CreateQuoteRequest, context: Any) -> pb.CreateQuoteResponse:
+        """Prices an order for whoever may place it."""
+        asked = wire.quote_request(call.current().program_id, request)
+        return wire.public_quote(await self._quoting.quote(asked))
 
     async def _values(
         self, request: pb.ListBrandsRequest | pb.ListCategoriesRequest, column: Literal["brand", "category"]
@@ -108,13 +114,14 @@ class CatalogServicer(CatalogServiceServicer):
         self._programs = programs
         self._standings = standings
         self._offers = Answers()
+        self._quoting = Quoting(db, programs)
 
     async def PutRewards(self, request: pb.PutRewardsRequest, context: Any) -> pb.PutRewardsResponse:
         """Stores all of the rewards or none."""
         wanted = wire.rewards(request)
 
         async def work(tx: Tx) -> int:
-            _check_sellable(wanted, await _rate(tx, self._programs, request.program_id))
+            _check_sellable(wanted, await rate_of(tx, self._programs, request.program_id))
             return await store.put(tx, request.program_id, wanted)
 
         return pb.PutRewardsResponse(changed=await self._standings.change(request.program_id, work))
@@ -155,21 +162,11 @@ class CatalogServicer(CatalogServiceServicer):
 
     async def QuoteReward(self, request: pb.QuoteRewardRequest, context: Any) -> pb.QuoteRewardResponse:
         """Prices an order of the reward's present version, if that is what the caller was quoted."""
-        program_id = request.program_id
-        async with self._db.read() as tx:
-            rate = await _rate(tx, self._programs, program_id)
-            reward = await _existing(tx, program_id, request.reward_id)
-            quoted: Reward | None = reward
-            if request.version not in (0, reward.version):
-                quoted = await store.version(tx, program_id, request.reward_id, request.version)
-        rules.check_available(reward, request.quantity)
-        denomination_minor = minor(request.denomination, reward.currency, "denomination")
-        if quoted is not reward and not rules.sold_as(quoted, reward, denomination_minor, rate):
-            raise rules.price_changed()
-        quote = rules.quote(reward, denomination_minor, request.quantity, request.country, rate)
-        if request.points not in (0, quote.points):
-            raise rules.price_changed()
-        return wire.quote_reply(reward, quote)
+        return await self._quoting.quote(request)
+
+    async def QuoteFees(self, request: pb.QuoteFeesRequest, context: Any) -> pb.QuoteFeesResponse:
+        """Says what is paid on values."""
+        return await self._quoting.fees(request)
 
     async def ListOffers(self, request: pb.ListOffersRequest, context: Any) -> pb.ListOffersResponse:
         """Sums up what there is for a country."""
@@ -199,15 +196,3 @@ def _check_sellable(wanted: Sequence[Reward], rate: Rate) -> None:
     named = {field: text for field, text in faults.items() if text is not None}
     if named:
         raise invalid(**named)
-
-
-async def _rate(tx: Tx, programs: Programs, program_id: str) -> Rate:
-    program = await programs.get(tx, program_id)
-    return (await store.standing(tx, program_id)).rate(program)
-
-
-async def _existing(tx: Tx, program_id: str, reward_id: str) -> Reward:
-    reward = await store.find(tx, program_id, reward_id)
-    if reward is None:
-        raise Refused(Reason.REWARD_NOT_FOUND, "There is no such reward.")
-    return reward

@@ -5,10 +5,12 @@ from typing import Any, Final, TypeVar
 
 from rewards.catalog.v1 import rewards_pb2 as pb
 
+from catalog_svc import fees as fee_schedule
 from catalog_svc.countries import COUNTRIES
 from catalog_svc.rules import MAX_EXACT, Availability, Filters, Price, Quote, Range, Rate, Reward, Text, points
 from svckit.errors import invalid
 from svckit.money import major, minor
+from svckit.programs import Program
 
 IDS_MAX: Final = 500
 
@@ -194,7 +196,34 @@ def _costs(reward: Reward, rate: Rate) -> list[pb.PointCost]:
     ]
 
 
-def quote_reply(reward: Reward, quote: Quote) -> pb.QuoteRewardResponse:
+def fees(program: Program) -> dict[str, fee_schedule.Rate]:
+    """What a program pays on face values, by currency."""
+    return {fee.currency: fee_schedule.Rate(fee.basis_points, fee.fixed_minor) for fee in program.policy.fees}
+
+
+def quote_request(program_id: str, request: pb.CreateQuoteRequest) -> pb.QuoteRewardRequest:
+    """What a partner asks for, as a saga would."""
+    return pb.QuoteRewardRequest(
+        program_id=program_id,
+        reward_id=request.reward_id,
+        denomination=request.denomination,
+        quantity=request.quantity if request.HasField("quantity") else 1,
+        country=request.country,
+    )
+
+
+def public_quote(quote: pb.QuoteRewardResponse) -> pb.CreateQuoteResponse:
+    """A quote as a partner reads it."""
+    return pb.CreateQuoteResponse(
+        version=quote.version,
+        points=quote.points,
+        currency=quote.currency,
+        value=major(quote.value_minor, quote.currency),
+        fees=major(quote.fees_minor, quote.currency),
+    )
+
+
+def quote_reply(reward: Reward, quote: Quote, fees_minor: int) -> pb.QuoteRewardResponse:
     """A quote, pinned to the version that it is of."""
     return pb.QuoteRewardResponse(
         version=reward.version,
@@ -205,4 +234,5 @@ def quote_reply(reward: Reward, quote: Quote) -> pb.QuoteRewardResponse:
         name=reward.name,
         limited=reward.units_left is not None,
         kind=pb.Reward.Kind.Value(reward.kind),
+        fees_minor=fees_minor,
     )

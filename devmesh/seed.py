@@ -35,6 +35,7 @@ SCOPES = (
         "funding:read",
         "funding:write",
         "webhooks:write",
+        "reports:read",
         "credentials:write",
     ),
 )

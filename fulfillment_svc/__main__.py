@@ -20,12 +20,15 @@ from rewards.fulfillment.v1 import (
     providers_pb2_grpc,
     redemptions_pb2,
     redemptions_pb2_grpc,
+    reports_pb2,
+    reports_pb2_grpc,
     review_pb2,
     review_pb2_grpc,
     webhooks_pb2,
     webhooks_pb2_grpc,
 )
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
+from rewards.ledger.v1.books_pb2_grpc import BooksServiceStub
 from rewards.ledger.v1.cashback_pb2_grpc import CashbackServiceStub
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 
@@ -44,6 +47,8 @@ from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.redemptions.assembly import assemble
 from fulfillment_svc.redemptions.mail import Mailer
 from fulfillment_svc.redemptions.steps import Outside
+from fulfillment_svc.reports.books import Books
+from fulfillment_svc.reports.servicer import ReportsServicer
 from fulfillment_svc.review import commands
 from fulfillment_svc.review.servicer import ReviewServicer
 from fulfillment_svc.tables import keys, programs
@@ -94,9 +99,12 @@ async def serve() -> None:
         secrets = {one.name: one.callback_secrets for one in settings.providers}
         callbacks = CallbacksServicer({providers.SANDBOX: settings.provider_secrets, **secrets}, room.look_again)
         desk = ReviewServicer(db, idempotent, room.saga, room.wake)
+        books = Books(BooksServiceStub(clients.channel(config, "ledger_svc")))
+        reports = ReportsServicer(db, books, room.saga, system_clock)
         servicers = [
             served(redemptions_pb2, redemptions_pb2_grpc, "RedemptionsService", room.servicer),
             served(review_pb2, review_pb2_grpc, "ReviewService", desk),
+            served(reports_pb2, reports_pb2_grpc, "ReportsService", reports),
             served(providers_pb2, providers_pb2_grpc, "ProvidersService", callbacks),
             served(
                 payouts_pb2, payouts_pb2_grpc, "PayoutsService", PayoutsServicer(db, outside.catalog, outside.router)

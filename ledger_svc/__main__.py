@@ -13,6 +13,8 @@ from rewards.ledger.v1 import (
     adjustments_pb2_grpc,
     batches_pb2,
     batches_pb2_grpc,
+    books_pb2,
+    books_pb2_grpc,
     cashback_pb2,
     cashback_pb2_grpc,
     directory_pb2,
@@ -38,13 +40,13 @@ from ledger_svc.journal.cashback import CashbackServicer
 from ledger_svc.journal.coalescer import DEFAULTS, Limits
 from ledger_svc.journal.directory import MemberDirectoryServicer
 from ledger_svc.journal.engine import Journal
-from ledger_svc.journal.funding import FundingServicer
 from ledger_svc.journal.holds import JournalServicer
 from ledger_svc.journal.movements import MovementsServicer
 from ledger_svc.journal.outcomes import OutcomesServicer
 from ledger_svc.journal.relaying import Relay
 from ledger_svc.journal.sweeps import Sweeper
-from ledger_svc.servicer import PointsServicer
+from ledger_svc.servicer import FundingServicer, PointsServicer
+from ledger_svc.statements.books import BooksServicer
 from ledger_svc.tables import keys, programs
 from ledger_svc.verify.report import verify
 from svckit import clients, migrate, server, telemetry
@@ -96,6 +98,11 @@ def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Serve
             funding_pb2.DESCRIPTOR.services_by_name["FundingService"],
             funding_pb2_grpc.add_FundingServiceServicer_to_server,
             FundingServicer(*parts),
+        ),
+        Served(
+            books_pb2.DESCRIPTOR.services_by_name["BooksService"],
+            books_pb2_grpc.add_BooksServiceServicer_to_server,
+            BooksServicer(*parts),
         ),
         Served(
             cashback_pb2.DESCRIPTOR.services_by_name["CashbackService"],

@@ -163,6 +163,17 @@ holds = Table(
 Index("holds_of_account", holds.c.program_id, holds.c.account_id, holds.c.ended_at)
 Index("holds_due", holds.c.program_id, holds.c.expires_at, postgresql_where=text("state = 1"))
 
+# Only the account's posting changes it, under the account's lock.
+low_balances = Table(
+    "low_balances",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("currency", Text, primary_key=True, comment="the funding's"),
+    Column("threshold_minor", BigInteger, nullable=False, comment="0 is no alarm"),
+    Column("low", Boolean, nullable=False, comment="it came to be low, and was told of"),
+    CheckConstraint("threshold_minor >= 0", name="low_balances_threshold_not_negative"),
+)
+
 adjustments = Table(
     "adjustments",
     metadata,

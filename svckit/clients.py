@@ -15,7 +15,6 @@ from svckit.errors import Reason, Refused, from_status, internal
 
 Response = TypeVar("Response", bound=Message)
 
-_TLS_FILES: Final = ("ca.crt", "tls.key", "tls.crt")
 # A hop leaves its caller a little time to answer.
 MARGIN_S: Final = 0.05
 # UNAVAILABLE is tried again: every RPC between services is idempotent, by its key or by nature.
@@ -31,7 +30,7 @@ def channel(config: Config, peer: str) -> grpc.aio.Channel:
 
 def open_channel(address: str, peer: str, tls_dir: Path) -> grpc.aio.Channel:
     """A channel to `address`, which must show the certificate of `peer`."""
-    credentials = grpc.ssl_channel_credentials(*((tls_dir / name).read_bytes() for name in _TLS_FILES))
+    tls = grpc.ssl_channel_credentials(*((tls_dir / name).read_bytes() for name in ("ca.crt", "tls.key", "tls.crt")))
     options = (
         ("grpc.ssl_target_name_override", peer.replace("_", "-")),
         ("grpc.service_config", _RETRY),
@@ -40,7 +39,7 @@ def open_channel(address: str, peer: str, tls_dir: Path) -> grpc.aio.Channel:
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 1_000),
     )
-    return grpc.aio.secure_channel(address, credentials, options=options)
+    return grpc.aio.secure_channel(address, tls, options=options)
 
 
 async def invoke(

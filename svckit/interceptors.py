@@ -22,6 +22,7 @@ Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 DEFAULT_TIMEOUT_S: Final = 5.0
+STREAM_TIMEOUT_S: Final = 3_600.0
 MAX_IN_FLIGHT: Final = 2_000
 # A map has no order of its own, and a replay must be the first answer byte for byte in every process.
 _serialize: Final = methodcaller("SerializeToString", deterministic=True)
@@ -51,12 +52,12 @@ class Chain(grpc.aio.ServerInterceptor):
         return self._wrapped.setdefault(path, self._wrap(self._methods[path], handler))
 
     def _wrap(self, method: Method, handler: Handler) -> Handler:
-        behaviour: Any = handler.unary_unary
-
+        behaviour: Any = handler.unary_stream or handler.unary_unary
+        streams, limit_s = (True, STREAM_TIMEOUT_S) if handler.response_streaming else (False, DEFAULT_TIMEOUT_S)
         attributes = {"rpc.system": "grpc", "rpc.service": method.service, "rpc.method": method.name}
 
         async def stages(ours: Call, request: Message, context: Context) -> Any:
-            async with asyncio.timeout(self._timeout_s(ours, context)):
+            async with asyncio.timeout(self._timeout_s(ours, context, limit_s)):
                 ours.principal = admission.principal(context.auth_context(), ours.metadata)
                 admission.check(method, ours.principal)
                 admission.confine(ours, request)
@@ -64,7 +65,11 @@ class Chain(grpc.aio.ServerInterceptor):
                 keys = [str(v) for k, v in context.invocation_metadata() or () if k == admission.KEY_HEADER]
                 ours.idempotency_key = admission.key(method, keys)
                 call.enter(ours)
-                return await behaviour(request, context)
+                if not streams:
+                    return await behaviour(request, context)
+                async for part in behaviour(request, context):
+                    await context.write(part)
+                return None
 
         async def answer(request: Message, context: Context) -> Any:
             started = time.perf_counter()
@@ -81,21 +86,22 @@ class Chain(grpc.aio.ServerInterceptor):
                 finally:
                     self._in_flight -= 1
                     _observe(ours, span, time.perf_counter() - started)
-                # Before an abort as well: what is sent after it never becomes an HTTP header.
-                if ours.reply_headers:
+                # Before an abort as well: what is sent after it never becomes an HTTP header. A stream may have begun.
+                if ours.reply_headers and not streams:
                     await context.send_initial_metadata(tuple(ours.reply_headers.items()))
                 if refusal is not None:
                     await context.abort_with_status(rpc_status.to_status(refusal.status()))
             return response
 
-        return grpc.unary_unary_rpc_method_handler(answer, handler.request_deserializer, _serialize)
+        kind = grpc.unary_stream_rpc_method_handler if streams else grpc.unary_unary_rpc_method_handler
+        return kind(answer, handler.request_deserializer, _serialize)
 
-    def _timeout_s(self, ours: Call, context: Context) -> float:
+    def _timeout_s(self, ours: Call, context: Context, limit_s: float) -> float:
         """How long the call may run. Refuses what comes over the limit at once."""
         if self._in_flight > MAX_IN_FLIGHT:
             raise Refused(Reason.UNAVAILABLE, "Too many calls at once.", retry_after_s=1)
         remaining = context.time_remaining()
-        timeout_s = min(DEFAULT_TIMEOUT_S, DEFAULT_TIMEOUT_S if remaining is None else remaining)
+        timeout_s = min(limit_s, limit_s if remaining is None else remaining)
         ours.deadline_s = asyncio.get_running_loop().time() + timeout_s
         return timeout_s
 

@@ -24,7 +24,6 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from prometheus_client import Counter, Histogram, start_http_server
 
 PRODUCTION_SAMPLE_RATIO: Final = 0.01
-
 propagator: Final = TraceContextTextMapPropagator()
 _tracer: Final = trace.get_tracer("rewards-mesh")
 

@@ -28,14 +28,10 @@ calling = open_channel
 
 def headers(principal: Principal, key: str | None = None) -> tuple[tuple[str, str], ...]:
     """The metadata of a call that the gateway passes on for `principal`, under idempotency `key`."""
-    fields = [
-        (admission.HEADER_KIND, principal.kind.value),
-        (admission.HEADER_PROGRAM, principal.program_id),
-        (admission.HEADER_CREDENTIAL, principal.name),
-        (admission.HEADER_SCOPES, " ".join(sorted(principal.scopes))),
-        (admission.HEADER_MEMBER, principal.member_id),
-    ]
-    return (*fields, *((("idempotency-key", key),) if key is not None else ()))
+    caller = {admission.HEADER_KIND: principal.kind.value, admission.HEADER_PROGRAM: principal.program_id}
+    caller |= {admission.HEADER_CREDENTIAL: principal.name, admission.HEADER_MEMBER: principal.member_id}
+    caller |= {admission.HEADER_SCOPES: " ".join(sorted(principal.scopes))}
+    return tuple((caller if key is None else caller | {"idempotency-key": key}).items())
 
 
 def partner(program_id: str, *scopes: str, name: str = "test-credential") -> Principal:

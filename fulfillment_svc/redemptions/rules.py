@@ -68,6 +68,8 @@ def settle(before: Redemption, reply: Reply) -> Redemption:
         refusal=reply.refusal if state in FAILING and before.state not in FAILING else before.refusal,
         points_hold_id=reply.hold_id if before.state is State.HOLDING_POINTS else before.points_hold_id,
         funding_hold_id=reply.hold_id if before.state is State.HOLDING_FUNDING else before.funding_hold_id,
+        points_booked_at=reply.booked_at if before.state is State.CAPTURING_POINTS else before.points_booked_at,
+        funding_booked_at=reply.booked_at if before.state is State.CAPTURING_FUNDING else before.funding_booked_at,
     )
     moved = edge or after.parked is not before.parked
     return replace(

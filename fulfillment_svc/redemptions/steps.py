@@ -6,6 +6,7 @@ what it did the first time.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import UUID
 
@@ -115,7 +116,7 @@ class Steps:
     async def _hold_funding(self, redemption: Redemption) -> Reply:
         account = AccountRef(funding_currency=redemption.choice.currency)
         try:
-            return await self._hold(redemption, Step.HOLD_FUNDING, account, redemption.choice.value_minor)
+            return await self._hold(redemption, Step.HOLD_FUNDING, account, redemption.choice.funding_minor)
         except Refused as refusal:
             if refusal.reason != Reason.INSUFFICIENT_FUNDS:
                 raise
@@ -150,17 +151,21 @@ class Steps:
         return await self._capture(redemption, Step.CAPTURE_POINTS, redemption.points_hold_id, redemption.issued_points)
 
     async def _capture_funding(self, redemption: Redemption) -> Reply:
-        return await self._capture(
-            redemption, Step.CAPTURE_FUNDING, redemption.funding_hold_id, redemption.issued_minor
-        )
+        fees_minor = redemption.issued_fees_minor
+        part, hold_id = redemption.issued_minor + fees_minor, redemption.funding_hold_id
+        return await self._capture(redemption, Step.CAPTURE_FUNDING, hold_id, part, fees_minor)
 
-    async def _capture(self, redemption: Redemption, step: Step, hold_id: UUID | None, part: int) -> Reply:
+    async def _capture(
+        self, redemption: Redemption, step: Step, hold_id: UUID | None, part: int, fee: int = 0
+    ) -> Reply:
         """Captures the part of a hold that pays for the issued items, which gives the others' part back (G72)."""
-        request = CaptureHoldRequest(program_id=redemption.program_id, hold_id=str(hold_id))
+        request = CaptureHoldRequest(program_id=redemption.program_id, hold_id=str(hold_id), fee=fee)
         if redemption.in_part:
             request.amount = part
-        await invoke(self._journal.CaptureHold, request, key=_key(redemption, step))
-        return Reply(Answer.DONE)
+        captured = await invoke(self._journal.CaptureHold, request, key=_key(redemption, step))
+        # A capture from before the ledger told when it was has no instant.
+        booked_at = captured.recorded_at.ToDatetime(UTC) if captured.HasField("recorded_at") else None
+        return Reply(Answer.DONE, booked_at=booked_at)
 
     async def _void(self, redemption: Redemption, step: Step, hold_id: UUID | None) -> Reply:
         request = VoidHoldRequest(program_id=redemption.program_id, hold_id=str(hold_id))

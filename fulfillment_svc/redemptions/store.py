@@ -224,7 +224,8 @@ def _of_items(column: Any) -> ColumnElement[Any]:
 def _progress(redemption: Redemption) -> dict[str, Any]:
     """The columns that change on the way."""
     names = "state", "answer", "version", "reason", "refusal", "points_hold_id", "funding_hold_id", "cancel_key"
-    return {name: getattr(redemption, name) for name in (*names, "attempts", "provider", "route")}
+    chosen, booked = ("provider", "route"), ("points_booked_at", "funding_booked_at")
+    return {name: getattr(redemption, name) for name in (*names, *chosen, *booked, "attempts")}
 
 
 def _key(redemption: Redemption) -> dict[str, Any]:

@@ -44,6 +44,7 @@ redemptions: Final = Table(
     Column("denomination_minor", BigInteger, nullable=False, comment="the face value of one item"),
     Column("currency", Text, nullable=False),
     Column("points", BigInteger, nullable=False, comment="for all items"),
+    Column("fees_minor", BigInteger, nullable=False, server_default=text("0"), comment="for all items"),
     Column("kind", Text, nullable=False, server_default="", comment="the reward's; empty from before it was kept"),
     Column("country", Text, nullable=False, server_default="", comment="the recipient's; likewise"),
     Column("provider", Text, nullable=False, comment="chosen once; an unknown outcome is never routed anew"),
@@ -58,6 +59,8 @@ redemptions: Final = Table(
     Column("refusal", LargeBinary, comment="google.rpc.Status, what the caller gets"),
     Column("points_hold_id", Uuid),
     Column("funding_hold_id", Uuid),
+    Column("points_booked_at", DateTime(timezone=True), comment="when the ledger recorded their capture"),
+    Column("funding_booked_at", DateTime(timezone=True), comment="likewise"),
     Column("sent_at", DateTime(timezone=True), comment="when the order last went out"),
     Column("attempts", BigInteger, nullable=False),
     Column("due_at", DateTime(timezone=True), comment="from when on a worker may take it: a lease lies in the future"),
@@ -87,6 +90,21 @@ redemptions: Final = Table(
     # So there is no state that nobody works on (R7). One that has ended may be due, to be looked at again.
     CheckConstraint(f"due_at IS NOT NULL OR state IN ({_ENDED})", name="redemptions_due_unless_ended"),
     Index("redemptions_by_member", "program_id", "member_id", "redemption_id"),
+    # What a report shows of a period, in its order.
+    Index(
+        "redemptions_points_booked",
+        "program_id",
+        "points_booked_at",
+        "redemption_id",
+        postgresql_where=text("points_booked_at IS NOT NULL"),
+    ),
+    Index(
+        "redemptions_funding_booked",
+        "program_id",
+        "funding_booked_at",
+        "redemption_id",
+        postgresql_where=text("funding_booked_at IS NOT NULL"),
+    ),
     Index("redemptions_by_due", "due_at", "program_id", postgresql_where=text("due_at IS NOT NULL")),
     Index("redemptions_by_reference", "redemption_id"),
     Index("redemptions_parked", "parked_at", "program_id", postgresql_where=text("parked_at IS NOT NULL")),

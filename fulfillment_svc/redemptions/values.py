@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Self
 from uuid import UUID
 
+from fulfillment_svc import shares
 from fulfillment_svc.providers.serving import Route, Wanted
 from fulfillment_svc.redemptions.states import TERMINAL, UNDECIDED, WAITING, Answer, State, Status
 from svckit.programs import Program
@@ -13,8 +14,9 @@ from svckit.programs import Program
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What was chosen, at the price it was quoted at (G73). `points` is for all items, the rest for one. Of what is
-    `limited` units have to be put by. `kind` is the catalog's name of the reward's kind, for example CLOSED_LOOP."""
+    """What was chosen, at the price it was quoted at (G73). `points` and `fees_minor` are for all items, the rest is
+    for one. Of what is `limited` units have to be put by. `kind` is the catalog's name of the reward's kind, for
+    example CLOSED_LOOP."""
 
     reward_id: str
     reward_version: int
@@ -24,6 +26,7 @@ class Choice:
     denomination_minor: int
     currency: str
     points: int
+    fees_minor: int = 0
     limited: bool = False
     kind: str = ""
 
@@ -33,11 +36,14 @@ class Choice:
         return self.denomination_minor * self.quantity
 
     @property
+    def funding_minor(self) -> int:
+        """What the prepaid funding pays for all items, in minor units."""
+        return self.value_minor + self.fees_minor
+
+    @property
     def shares(self) -> tuple[int, ...]:
-        """Each item's share of the points. They sum up to `points`: what is left of the division goes to the first
-        items, one point each, which for equal items is the rule of the largest remainder (G72)."""
-        share, left = divmod(self.points, self.quantity)
-        return (share + 1,) * left + (share,) * (self.quantity - left)
+        """Each item's share of the points."""
+        return shares.split(self.points, self.quantity)
 
     def wanted(self, program: Program, member_id: str, country: str) -> Wanted:
         """What a provider is looked for by; `member_id` is empty for a recipient who is no member."""
@@ -61,7 +67,8 @@ class Redemption:
     `google.rpc.Status` that the caller gets, and `answer` the last one to the present state's step.
     `sent_s_ago` is the age of the last order at the time of the claim. `cancel_key` is the idempotency key of
     the call that has called it off. `country` is the recipient's. `provider` was chosen for what `route` says, see
-    `Router`. `traceparent` names the request's trace (W3C).
+    `Router`. The ledger has recorded the captures at `points_booked_at` and `funding_booked_at`. `traceparent` names
+    the request's trace (W3C).
     """
 
     program_id: str
@@ -82,6 +89,8 @@ class Redemption:
     refusal: bytes | None = None
     points_hold_id: UUID | None = None
     funding_hold_id: UUID | None = None
+    points_booked_at: datetime | None = None
+    funding_booked_at: datetime | None = None
     cancel_key: str | None = None
     attempts: int = 0
     fencing_token: int = 1
@@ -112,7 +121,7 @@ class Redemption:
     @property
     def issued_points(self) -> int:
         """The points for the items that are issued."""
-        return sum(share for share, unit in zip(self.choice.shares, self.units, strict=True) if unit.issued)
+        return self._issued(self.choice.points)
 
     @property
     def issued_items(self) -> int:
@@ -123,6 +132,16 @@ class Redemption:
     def issued_minor(self) -> int:
         """The face value of the items that are issued, in minor units."""
         return self.choice.denomination_minor * self.issued_items
+
+    @property
+    def issued_fees_minor(self) -> int:
+        """The fees on the items that are issued, in minor units."""
+        return self._issued(self.choice.fees_minor)
+
+    def _issued(self, total: int) -> int:
+        """The issued items' part of a total."""
+        parts = shares.split(total, self.choice.quantity)
+        return sum(part for part, unit in zip(parts, self.units, strict=True) if unit.issued)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +155,7 @@ class Reply:
     answer: Answer
     reason: str = ""
     hold_id: UUID | None = None
+    booked_at: datetime | None = None
     refusal: bytes | None = None
     route: Route | None = None
     codes: tuple[str | None, ...] = field(default=(), repr=False)

@@ -54,6 +54,7 @@ def choice(request: pb.CreateRedemptionRequest, quote: QuoteRewardResponse) -> C
         points=quote.points,
         limited=quote.limited,
         kind=Reward.Kind.Name(quote.kind),
+        fees_minor=quote.fees_minor,
     )
 
 

@@ -70,7 +70,7 @@ async def page(tx: Tx, program_id: str, after: tuple[datetime, UUID] | None, siz
 
 async def stakes(tx: Tx, program_id: str) -> list[Stake]:
     """What is at stake in all that needs a person."""
-    value = func.sum(_R.denomination_minor * _R.quantity)
+    value = func.sum(_R.denomination_minor * _R.quantity + _R.fees_minor)
     sums = func.count(), func.sum(_R.points), value, func.min(_R.parked_at)
     statement = select(_R.program_id, _R.currency, *sums).where(_of(program_id)).group_by(_R.program_id, _R.currency)
     return [

@@ -35,7 +35,7 @@ def review(parked: Parked) -> pb.Review:
         route=one.route,
         member_id=one.member_id,
         points=one.choice.points,
-        value_minor=one.choice.value_minor,
+        value_minor=one.choice.funding_minor,
         currency=one.choice.currency,
         parked_at=_timestamp(parked.parked_at),
         age_s=parked.age_s,

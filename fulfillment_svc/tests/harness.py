@@ -228,8 +228,11 @@ class Harness:
         issued = await self.issued(str(row.redemption_id))
         assert (row.state, issued) in (("FULFILLED", 1), ("PARTIALLY_FULFILLED", 1), ("FAILED", 0), ("CANCELLED", 0))
         units = await self.issued_units(str(row.redemption_id))
-        share, left = divmod(row.points, row.quantity)
-        points, value = sum(share + (unit <= left) for unit in units), len(units) * row.denomination_minor
+        points, fees = (
+            sum(total // row.quantity + (unit <= total % row.quantity) for unit in units)
+            for total in (row.points, row.fees_minor)
+        )
+        value = len(units) * row.denomination_minor + fees
         assert (len(units) == row.quantity) == (row.state == "FULFILLED")
         assert await tenant.points() == Funds(before.balance - points, 0)
         assert await tenant.funding() == Funds(funding_before.balance - value, 0)

@@ -16,6 +16,7 @@ from rewards.catalog.v1 import rewards_pb2 as catalog_pb
 from rewards.catalog.v1 import rewards_pb2_grpc as catalog_grpc
 from rewards.catalog.v1 import stock_pb2, stock_pb2_grpc
 from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
+from rewards.identity.v1.programs_pb2 import Fee
 from rewards.ledger.v1 import (
     directory_pb2,
     directory_pb2_grpc,
@@ -114,7 +115,13 @@ class World:
         return self._channels[peer, service.name]
 
     async def tenant(
-        self, *, points: int = 10_000, funding: float = 1_000.0, sandbox: bool = True, assets: Sequence[str] = ()
+        self,
+        *,
+        points: int = 10_000,
+        funding: float = 1_000.0,
+        sandbox: bool = True,
+        assets: Sequence[str] = (),
+        fees: Sequence[Fee] = (),
     ) -> "Tenant":
         """A new program with one member, a catalog, points and funding; `assets` are those beside its points."""
         program = programs_pb2.Program(
@@ -125,7 +132,7 @@ class World:
             currency="USD",
             asset="PTS",
             points_per_unit=80,
-            policy=programs_pb2.Policy(more_assets=assets),
+            policy=programs_pb2.Policy(more_assets=assets, fees=fees),
             version=1,
         )
         await self._store(program)
@@ -232,6 +239,12 @@ class Tenant:
         found = await funding_pb2_grpc.FundingServiceStub(channel).GetFunding(request, metadata=self._headers())
         (usd,) = [one for one in found.balances if one.currency == "USD"]
         return Funds(round(usd.balance * 100), round(usd.reserved * 100))
+
+    async def statement(self) -> funding_pb2.GetFundingStatementResponse:
+        """What moved in the program's money."""
+        channel = await self._world.channel("gateway", self._world.ledger)
+        stub = funding_pb2_grpc.FundingServiceStub(channel)
+        return await stub.GetFundingStatement(funding_pb2.GetFundingStatementRequest(), metadata=self._headers())
 
     def _headers(self) -> tuple[tuple[str, str], ...]:
         return headers(self._partner, secrets.token_hex(8))

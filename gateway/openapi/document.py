@@ -12,7 +12,7 @@ from gateway.openapi.headers import HEADERS, referred
 from gateway.openapi.messages import Messages
 from gateway.openapi.operations import Operations, path_of
 from gateway.openapi.refusals import DETAILS, Reason, Refusals, refusal_schema
-from gateway.surface import ERRORS, Rpc, published
+from gateway.surface import ERRORS, Binding, Rpc, published
 from gateway.versions import VERSIONS
 
 Json = dict[str, Any]
@@ -61,6 +61,8 @@ def document(descriptors: FileDescriptorSet, versions: Mapping[str, Deprecation]
         for binding in rpc.bindings:
             path = paths.setdefault(path_of(messages, rpc, binding), {})
             path[binding.method.lower()] = operations.of(rpc, binding)
+            if binding.method == "GET" and any(_is_twin(binding, twin) for one in rpcs for twin in one.bindings):
+                path["get"]["responses"]["200"]["content"]["text/csv"] = {}
     table = list(refusals.table.values())
     schemas = {"Refusal": refusal_schema(table, "v1"), "RefusalDetails": _details(descriptors, messages)}
     return {
@@ -83,6 +85,14 @@ def document(descriptors: FileDescriptorSet, versions: Mapping[str, Deprecation]
         },
         "x-error-codes": [reason.row() for reason in table],
     }
+
+
+def _is_twin(binding: Binding, twin: Binding) -> bool:
+    """True if the gateway takes the path of `twin` for that of `binding` where CSV is accepted."""
+    if binding.verb or twin.verb != "csv" or twin.method != "GET":
+        return False
+    segments = [one.path.split("/") for one in (binding, twin)]
+    return len({*map(len, segments)}) == 1 and all(b in (a, "*") for a, b in zip(*segments, strict=True))
 
 
 def text(descriptors: FileDescriptorSet, versions: Mapping[str, Deprecation] = VERSIONS) -> str:

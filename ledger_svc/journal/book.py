@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, Protocol, Self
 from uuid import UUID
 
 from ledger_svc.journal.account import Account
+from ledger_svc.journal.alarms import Alarm
 from ledger_svc.journal.values import Category, Draft, Entry, Key, Kind, Owner, Use
 from svckit.clock import new_id
 from svckit.errors import Reason, Refused
@@ -84,6 +85,15 @@ class Told(NamedTuple):
     points: int
 
 
+class Fallen(NamedTuple):
+    """Funding that has come to be low, which the outbox tells of. Amounts are minor units."""
+
+    key: Key
+    at: datetime
+    available: int
+    threshold: int
+
+
 class Wants(NamedTuple):
     """The rows that a posting needs: accounts, named transactions and holds, and events that must be new.
 
@@ -100,18 +110,19 @@ class Wants(NamedTuple):
 
 class Posted(NamedTuple):
     """What became of a posting. `expired` is what a reversal or a void gave back too late, `rest` the hold of what a
-    capture left."""
+    capture left, `recorded_at` the instant of its entry where it has one."""
 
     transaction_id: UUID
     amount: int
     balance: int
     expired: int = 0
     rest: UUID | None = None
+    recorded_at: datetime | None = None
 
     @classmethod
     def of(cls, account: Account, entry: Entry, amount: int, expired: int = 0, rest: UUID | None = None) -> Self:
         """What became of an entry."""
-        return cls(entry.transaction_id, amount, account.posted, expired, rest)
+        return cls(entry.transaction_id, amount, account.posted, expired, rest, entry.recorded_at)
 
 
 class Posting(Protocol):
@@ -146,6 +157,8 @@ class Book:
     new_events: list[Event] = field(default_factory=list)
     reversals: list[tuple[Original, int]] = field(default_factory=list)
     told: list[Told] = field(default_factory=list)
+    alarms: dict[Key, Alarm] = field(default_factory=dict)
+    fallen: list[Fallen] = field(default_factory=list)
 
     def account(self, key: Key, at: datetime) -> Account:
         """The account, with what has run out at `at` posted first."""
@@ -226,6 +239,12 @@ class Book:
         """Gives a hold its terminal state (G7)."""
         hold.state, hold.ended_at = state, self.accounts[hold.key].moment(at)
         self.ended_holds.append(hold)
+
+    def watch(self, account: Account, at: datetime) -> None:
+        """Notes it for the outbox if what a posting left available of a program's funding is low by now."""
+        alarm, available = self.alarms.get(account.key), account.posted - account.held
+        if alarm is not None and alarm.look(available):
+            self.fallen.append(Fallen(account.key, account.moment(at), available, alarm.threshold))
 
     def tell(self, event_type: str, account: Account, entry: Entry, points: int) -> None:
         """Notes an event for the outbox."""

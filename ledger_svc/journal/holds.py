@@ -36,7 +36,7 @@ class JournalServicer(Rpcs, JournalServiceServicer):
         """Posts all or part of a hold; the posted transaction has the hold's id."""
         program, now = await self.program(request.program_id)
         amount = request.amount if request.HasField("amount") else None
-        capture = Capture(UUID(request.hold_id), now, amount, keep_rest=request.keep_rest)
+        capture = Capture(UUID(request.hold_id), now, amount, keep_rest=request.keep_rest, fee=request.fee)
         return await self.post(
             request, program, Asked("CaptureHold", capture, pb.CaptureHoldResponse, replies.captured)
         )

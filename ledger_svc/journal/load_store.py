@@ -12,6 +12,7 @@ from psycopg import AsyncConnection
 
 from ledger_svc.journal import named_store
 from ledger_svc.journal.account import Account
+from ledger_svc.journal.alarms import Alarm
 from ledger_svc.journal.arrays_store import typed
 from ledger_svc.journal.book import Book, KeyName, Wants
 from ledger_svc.journal.driver_store import Reader, Row
@@ -60,6 +61,9 @@ SELECT l.account_id, l.lot_id, l.earned_at, l.expires_at, l.original, l.remainin
 FROM unnest(%b::smallint[], %b::text[], %b::text[]) AS w (owner_kind, owner, asset)
 JOIN accounts a ON a.program_id = %b AND a.owner_kind = w.owner_kind AND a.owner = w.owner AND a.asset = w.asset
 JOIN lots l ON l.program_id = a.program_id AND l.account_id = a.account_id AND l.lot_id = ANY (%b::uuid[])"""
+# Under the account's lock: whoever has it has written what became of the alarm.
+ALARMS: Final = """
+SELECT currency, threshold_minor, low FROM low_balances WHERE program_id = %b AND currency = ANY (%b::text[])"""
 EVENTS: Final = "SELECT event_id FROM events WHERE program_id = %b AND event_id = ANY (%b::text[])"
 
 
@@ -93,11 +97,15 @@ async def load(
         await _ask_what_is(reader, book.program_id, members, wants, names)
         if lots := [lot_id for want in wants for lot_id in want.lots]:
             await reader.ask("own", OWN_LOTS, *_columns(own), book.program_id, lots)
+        if funding := {key for key in (*accounts, *named.accounts.values()) if key.owner_kind is Owner.FUNDING}:
+            await reader.ask("alarms", ALARMS, book.program_id, [key.asset for key in funding])
         await named_store.ask(reader, book.program_id, named)
     for operation, name, fingerprint, state, body in await reader.rows("keys"):
         book.keys[operation, name] = Outcome(fingerprint, State(state), body)
     await _check_members(connection, book, await reader.rows("members"))
     book.events = {event_id for (event_id,) in await reader.rows("events")}
+    for currency, *alarm in await reader.rows("alarms"):
+        book.alarms[Key(book.program_id, Owner.FUNDING, currency, currency)] = Alarm(*alarm)
     known = await _accounts(reader, book, lots_max)
     # Nobody posts to one that is not a member, so that an account is not made for them.
     new = accounts - book.accounts.keys()

@@ -1,10 +1,14 @@
-"""Postings that bring value in or take it out: what each checks and moves. Pure; a refusal comes before any change."""
+"""Postings that bring value in, take it out or watch it: what each checks and moves.
+
+Pure; a refusal comes before any change.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from ledger_svc.journal.alarms import Alarm
 from ledger_svc.journal.book import Book, Event, Posted, Posting, Wants
 from ledger_svc.journal.values import Category, Draft, Key, Kind
 from svckit.clock import new_id
@@ -34,6 +38,7 @@ class Credit:
         entry = account.credit(draft, self.amount, self.expires_at)
         if self.kind is Kind.EARN:
             book.tell("points.earned", account, entry, self.amount)
+        book.watch(account, self.at)
         return Posted.of(account, entry, self.amount)
 
 
@@ -162,6 +167,26 @@ class Expire:
         before = account.posted
         account.sweep(self.at)
         return Posted(new_id(), before - account.posted, account.posted)
+
+
+@dataclass(frozen=True, slots=True)
+class SetAlarm:
+    """Says below how many minor units available the funding is low."""
+
+    key: Key
+    at: datetime
+    threshold: int
+
+    def wants(self) -> Wants:
+        """The account."""
+        return Wants((self.key,))
+
+    def decide(self, book: Book) -> Posted:
+        """Moves nothing. What is low already by the new threshold is told of at once."""
+        account = book.account(self.key, self.at)
+        book.alarms.setdefault(self.key, Alarm()).set(self.threshold)
+        book.watch(account, self.at)
+        return Posted(new_id(), 0, account.posted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from rewards.ledger.v1 import cashback_pb2, funding_pb2, journal_pb2, movements_
 
 from ledger_svc.earning.rules import Award
 from ledger_svc.journal.book import Posted
+from ledger_svc.journal.wire import timestamp
 from svckit import money
 
 
@@ -43,7 +44,10 @@ def captured(posted: Posted) -> journal_pb2.CaptureHoldResponse:
     """A capture's answer."""
     rest = "" if posted.rest is None else str(posted.rest)
     return journal_pb2.CaptureHoldResponse(
-        transaction_id=str(posted.transaction_id), balance=posted.balance, rest_hold_id=rest
+        transaction_id=str(posted.transaction_id),
+        balance=posted.balance,
+        rest_hold_id=rest,
+        recorded_at=None if posted.recorded_at is None else timestamp(posted.recorded_at),
     )
 
 

@@ -1,5 +1,6 @@
 """Writing a batch: one round trip of array statements, whatever its size."""
 
+import json
 from collections.abc import Iterable, Sequence
 from operator import attrgetter, itemgetter
 from typing import Any, Final, LiteralString
@@ -9,9 +10,10 @@ from psycopg import AsyncConnection
 
 from ledger_svc.journal.account import Account
 from ledger_svc.journal.arrays_store import typed
-from ledger_svc.journal.book import Book, Told
+from ledger_svc.journal.book import Book, Fallen, Told
 from ledger_svc.journal.driver_store import Row
 from ledger_svc.journal.values import Use
+from svckit import money
 from svckit.clock import new_id
 
 SAVE_ACCOUNTS: Final = """
@@ -54,6 +56,10 @@ SELECT %b, * FROM unnest(%b::text[], %b::uuid[], %b::text[], %b::text[], %b::big
 SAVE_KEYS: Final = """
 INSERT INTO idempotency_keys (program_id, operation, key, fingerprint, state, body)
 SELECT %b, * FROM unnest(%b::text[], %b::text[], %b::bytea[], %b::smallint[], %b::bytea[])"""
+SAVE_ALARMS: Final = """
+INSERT INTO low_balances (program_id, currency, threshold_minor, low)
+SELECT %b, * FROM unnest(%b::text[], %b::bigint[], %b::boolean[])
+ON CONFLICT (program_id, currency) DO UPDATE SET threshold_minor = excluded.threshold_minor, low = excluded.low"""
 SAVE_OUTBOX: Final = """
 INSERT INTO outbox (program_id, event_id, type, member_id, created_at, data)
 SELECT %b, * FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::timestamptz[], %b::text[])"""
@@ -90,7 +96,9 @@ async def save(connection: AsyncConnection[Any], book: Book) -> None:
     writer.write(SAVE_EVENTS, sorted(book.new_events, key=attrgetter("event_id")), program_id)
     kept = [(*name, o.fingerprint, o.state, o.body) for name, o in sorted(book.new_keys.items(), key=itemgetter(0))]
     writer.write(SAVE_KEYS, kept, program_id)
-    writer.write(SAVE_OUTBOX, [_told(told) for told in book.told], program_id)
+    alarms = [(key.asset, alarm.threshold, alarm.low) for key, alarm in book.alarms.items() if alarm.moved]
+    writer.write(SAVE_ALARMS, alarms, program_id)
+    writer.write(SAVE_OUTBOX, [*map(_told, book.told), *map(_fallen, book.fallen)], program_id)
     await writer.send(connection)
 
 
@@ -137,3 +145,11 @@ def _told(told: Told) -> Row:
     entry = told.entry
     data = f'{{"transactionId":"{entry.transaction_id}","points":{told.points},"balance":{entry.balance_after}}}'
     return new_id(), told.type, told.key.owner, entry.recorded_at, data
+
+
+def _fallen(fallen: Fallen) -> Row:
+    currency = fallen.key.asset
+    available, threshold = money.major(fallen.available, currency), money.major(fallen.threshold, currency)
+    data = json.dumps({"currency": currency, "available": available, "threshold": threshold}, separators=(",", ":"))
+    # It is about the program and no member of it.
+    return new_id(), "funding.low", "", fallen.at, data

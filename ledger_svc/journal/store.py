@@ -8,7 +8,7 @@ from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from ledger_svc.journal.values import Category, Entry, Key, Kind, Owner
-from ledger_svc.tables import accounts, entries, holds, lots, members, reversals
+from ledger_svc.tables import accounts, entries, holds, lots, low_balances, members, reversals
 from svckit.db import Tx
 from svckit.errors import Reason, Refused
 
@@ -18,6 +18,16 @@ class Counting(NamedTuple):
 
     member_id: str
     active: bool
+
+
+class Funding(NamedTuple):
+    """A program's prepaid funding in a currency, in minor units."""
+
+    currency: str
+    posted: int
+    held: int
+    threshold: int
+    low: bool
 
 
 async def counting(tx: Tx, program_id: str, member_id: str, *, lock: bool = False) -> Counting:
@@ -137,14 +147,22 @@ async def owner(tx: Tx, program_id: str, account_id: int) -> str:
     return str(found)
 
 
-async def funding(tx: Tx, program_id: str) -> list[tuple[str, int, int]]:
-    """Currency, posted and held of each funding account, in order of the currency."""
-    found = await tx.execute(
-        select(accounts.c.asset, accounts.c.posted, accounts.c.held)
+async def funding(tx: Tx, program_id: str, currency: str | None = None) -> list[Funding]:
+    """Each funding account, in order of the currency; only that of `currency` if one is named."""
+    alarm = (low_balances.c.program_id == accounts.c.program_id) & (low_balances.c.currency == accounts.c.asset)
+    columns = accounts.c.asset, accounts.c.posted, accounts.c.held, low_balances.c.threshold_minor, low_balances.c.low
+    statement = (
+        select(*columns)
+        .select_from(accounts.outerjoin(low_balances, alarm))
         .where(accounts.c.program_id == program_id, accounts.c.owner_kind == Owner.FUNDING)
         .order_by(accounts.c.asset)
     )
-    return [(row.asset, row.posted, row.held) for row in found]
+    if currency is not None:
+        statement = statement.where(accounts.c.asset == currency)
+    return [
+        Funding(row.asset, row.posted, row.held, row.threshold_minor or 0, bool(row.low))
+        for row in await tx.execute(statement)
+    ]
 
 
 async def due_accounts(tx: Tx, program_id: str, at: datetime, member_id: str | None, limit: int) -> list[Key]:

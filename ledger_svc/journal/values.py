@@ -37,6 +37,7 @@ class Kind(IntEnum):
     CAPTURE = 7
     FUND = 8
     SETTLE = 9
+    FEE = 10
 
 
 class Category(IntEnum):
@@ -112,6 +113,7 @@ class Entry(NamedTuple):
     recorded_at: datetime
     effective_at: datetime
     reverses: UUID | None = None
+    # In words; of a fee, the transaction that it is on.
     reason: str = ""
 
 

@@ -39,16 +39,48 @@ class Movement(NamedTuple):
     points: int
 
 
+class Statement(NamedTuple):
+    """A period: posted points before and after it, and what moved between."""
+
+    opening: int
+    movements: list[Movement]
+    closing: int
+
+
 _LINES: Final = {
     Kind.EARN: Line.EARNED,
     Kind.FUND: Line.EARNED,
     Kind.REDEEM: Line.REDEEMED,
     Kind.CAPTURE: Line.REDEEMED,
     Kind.SETTLE: Line.REDEEMED,
+    Kind.FEE: Line.REDEEMED,
     Kind.REVERSE: Line.REVERSED,
     Kind.EXPIRE: Line.EXPIRED,
     Kind.ADJUST: Line.ADJUSTED,
 }
+
+
+class FundingLine(StrEnum):
+    """A line of a funding statement; the values are the fields of `GetFundingStatementResponse`."""
+
+    DEPOSIT = "deposits"
+    SPENT = "spent"
+    FEE = "fees"
+
+
+FUNDING_LINES: Final = {
+    Kind.FUND: FundingLine.DEPOSIT,
+    Kind.SETTLE: FundingLine.SPENT,
+    Kind.FEE: FundingLine.FEE,
+}
+
+
+def funding_lines(movements: Iterable[Movement]) -> dict[FundingLine, int]:
+    """Every line of a funding statement with its sum."""
+    sums = dict.fromkeys(FundingLine, 0)
+    for movement in movements:
+        sums[FUNDING_LINES[movement.kind]] += movement.points
+    return sums
 
 
 def line(movement: Movement) -> Line:

@@ -1,4 +1,4 @@
-"""SQL that reads the journal. Each answer is one statement, so it is one snapshot.
+"""SQL that reads the journal. Each answer is one statement, so it is one snapshot; or it says so by `one_snapshot`.
 
 What an answer costs depends on what it shows, not on how long the account's history is: an instant is found
 by the entries' own key, and closed lots are never looked at.
@@ -13,8 +13,8 @@ from sqlalchemy.sql.elements import TextClause
 
 from ledger_svc.journal.store import entry_of
 from ledger_svc.journal.values import Category, Entry, Key, Kind, Lot
-from ledger_svc.statements.rules import Movement, Period
-from ledger_svc.tables import accounts, entries, lots
+from ledger_svc.statements.rules import Movement, Period, Statement
+from ledger_svc.tables import accounts, entries, holds, lots
 from svckit.db import Tx
 
 
@@ -28,14 +28,6 @@ class Standing(NamedTuple):
     def available(self) -> int:
         """What may be taken: the balance less the holds (G6), never below 0."""
         return max(0, self.balance - self.held)
-
-
-class Statement(NamedTuple):
-    """A period: posted points before and after it, and what moved between."""
-
-    opening: int
-    movements: list[Movement]
-    closing: int
 
 
 _NOTHING: Final = Standing(0, 0)
@@ -184,6 +176,19 @@ async def statement(tx: Tx, key: Key, period: Period) -> Statement:
         return Statement(0, [], 0)
     moved = [Movement(Kind(row.kind), Category(row.category), row.points) for row in found if row.kind is not None]
     return Statement(found[0].opening or 0, moved, found[0].closing or 0)
+
+
+async def held_as_of(tx: Tx, key: Key, at: datetime) -> int:
+    """What was set aside by holds that were placed before `at` and had not ended before it."""
+    ended = holds.c.ended_at.is_(None) | (holds.c.ended_at >= at)
+    account = (holds.c.program_id == accounts.c.program_id) & (holds.c.account_id == accounts.c.account_id)
+    held = select(func.coalesce(func.sum(holds.c.amount), 0)).join(accounts, account)
+    return int(await tx.scalar(held.where(*_owned_by(key), holds.c.placed_at < at, ended)) or 0)
+
+
+async def one_snapshot(tx: Tx) -> None:
+    """Makes what is read from here on one instant, however many statements read it."""
+    await tx.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
 
 
 async def history(tx: Tx, key: Key, period: Period, kinds: Sequence[int], limit: int) -> list[Entry]:

@@ -1,20 +1,28 @@
 """Protobuf to values and back, for what is read."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 from uuid import UUID
 
+from rewards.ledger.v1 import books_pb2, funding_pb2
 from rewards.ledger.v1 import points_pb2 as pb
 
-from ledger_svc.journal.values import Category, Lot, Order
+from ledger_svc.journal.values import Category, Entry, Kind, Lot, Order
 from ledger_svc.journal.wire import instant, timestamp
-from ledger_svc.statements.rules import Line, Period
-from svckit import paging
+from ledger_svc.statements.rules import FUNDING_LINES, FundingLine, Line, Period, Statement
+from svckit import money, paging
 from svckit.errors import invalid
 
 _FIRST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 LAST: Final = datetime(9999, 1, 1, tzinfo=UTC)
-PeriodRequest = pb.GetTransactionHistoryRequest | pb.GetStatementSummaryRequest | pb.GetStatementByCategoryRequest
+PeriodRequest = (
+    pb.GetTransactionHistoryRequest
+    | pb.GetStatementSummaryRequest
+    | pb.GetStatementByCategoryRequest
+    | funding_pb2.GetFundingStatementRequest
+    | books_pb2.SumPostingsRequest
+)
 
 
 def period(request: PeriodRequest) -> Period:
@@ -48,6 +56,32 @@ def summary(opening: int, lines: dict[Line, int], closing: int) -> pb.GetStateme
     """A statement's answer: its fields are named as the lines are."""
     named = {line.value: points for line, points in lines.items()}
     return pb.GetStatementSummaryResponse(opening=opening, closing=closing, **named)
+
+
+def funding_statement(
+    currency: str, found: Statement, lines: dict[FundingLine, int], reserved: int, rows: Sequence[Entry], more: str
+) -> funding_pb2.GetFundingStatementResponse:
+    """A funding statement's answer: its fields are named as the lines are."""
+    return funding_pb2.GetFundingStatementResponse(
+        currency=currency,
+        opening=money.major(found.opening, currency),
+        closing=money.major(found.closing, currency),
+        reserved=money.major(reserved, currency),
+        rows=[_funding_movement(entry, currency) for entry in rows],
+        next_page_token=more,
+        **{line.value: money.major(sum_minor, currency) for line, sum_minor in lines.items()},
+    )
+
+
+def _funding_movement(entry: Entry, currency: str) -> funding_pb2.FundingMovement:
+    return funding_pb2.FundingMovement(
+        transaction_id=str(entry.transaction_id),
+        line=funding_pb2.FundingMovement.Line.Value(FUNDING_LINES[entry.kind].name),
+        amount=money.major(entry.amount, currency),
+        balance_after=money.major(entry.balance_after, currency),
+        recorded_at=timestamp(entry.recorded_at),
+        charged_on=entry.reason if entry.kind is Kind.FEE else "",
+    )
 
 
 def by_category(rows: dict[Category, int]) -> pb.GetStatementByCategoryResponse:

@@ -12,6 +12,7 @@ from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 from rewards.ledger.v1 import (
     adjustments_pb2_grpc,
     batches_pb2_grpc,
+    books_pb2_grpc,
     cashback_pb2_grpc,
     directory_pb2,
     directory_pb2_grpc,
@@ -50,6 +51,7 @@ class Ledger:
     outcomes: Any
     funding: Any
     journal: Any
+    books: Any
     cashback: Any
     directory: Any
     programs: Any
@@ -133,6 +135,7 @@ async def running(url: str, authority: Any) -> AsyncIterator[Ledger]:
             outcomes=outcomes_pb2_grpc.OutcomesServiceStub(gateway),
             funding=funding_pb2_grpc.FundingServiceStub(gateway),
             journal=journal_pb2_grpc.JournalServiceStub(fulfillment),
+            books=books_pb2_grpc.BooksServiceStub(fulfillment),
             cashback=cashback_pb2_grpc.CashbackServiceStub(fulfillment),
             directory=directory_pb2_grpc.MemberDirectoryServiceStub(identity),
             programs=programs_pb2_grpc.ProgramDirectoryServiceStub(identity),

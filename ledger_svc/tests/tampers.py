@@ -33,6 +33,8 @@ MEANINGS = {
     ":untouched": "UPDATE programs SET version = version",
 }
 T, A, H, L = "transaction_id", "account_id", "hold_id", "lot_id"
+FUNDED = "(SELECT account_id FROM accounts WHERE owner_kind = 2)"
+FEE = "(SELECT transaction_id FROM entries WHERE kind = 10)"
 TAMPERS = (
     Tamper("every transaction sums", "UPDATE entries SET kind = 6 WHERE transaction_id = :spent", T),
     Tamper("every kind sums", "UPDATE entries SET kind = 42 WHERE transaction_id = :spent", "'kind 42'"),
@@ -53,6 +55,9 @@ TAMPERS = (
     Tamper("held is the sum", "UPDATE holds SET amount = amount + 1 WHERE state = 1", A),
     Tamper("nothing is held or owed", "UPDATE accounts SET held = posted + 1 WHERE owner = 'm_2'", A),
     Tamper("nothing is held or owed", "UPDATE accounts SET posted = held - 1 WHERE owner_kind = 2", A),
+    Tamper("funding is low", "UPDATE low_balances SET low = false", FUNDED),
+    Tamper("funding is low", "UPDATE low_balances SET threshold_minor = 10", FUNDED),
+    Tamper("funding is low", "UPDATE low_balances SET currency = 'CHF'", "program_id"),
     Tamper("no spend ever", "UPDATE entries SET balance_after = -1 WHERE transaction_id = :spent", T),
     Tamper("a reversal names", "UPDATE entries SET reverses = gen_random_uuid() WHERE amount = 150", T),
     Tamper("a reversal names", "UPDATE entries SET reverses = transaction_id WHERE transaction_id = :spent", T),
@@ -85,6 +90,9 @@ TAMPERS = (
     Tamper("a captured hold", "UPDATE holds SET state = 3 WHERE amount = 350", H),
     Tamper("a captured hold", "UPDATE holds SET amount = 249 WHERE amount = 350", H),
     Tamper("a capture has", "DELETE FROM holds WHERE amount = 350", H),
+    Tamper("a fee is on", "UPDATE entries SET reason = 'nothing' WHERE kind = 10", T),
+    Tamper("a fee is on", "UPDATE entries SET amount = amount - 1 WHERE kind = 10", T),
+    Tamper("a fee is on", "DELETE FROM entries WHERE kind = 9", FEE),
     Tamper("a key that is done", "UPDATE idempotency_keys SET body = '\\x0a24' WHERE key = 'deposit'", "operation"),
     Tamper("a key that is done", "DELETE FROM holds WHERE hold_id = :active", H),
     Tamper(

@@ -59,7 +59,7 @@ class Told:
         self.open_holds: list[int] = []
         self.debits: list[int] = []
         self.read: dict[datetime, store.Standing] = {}
-        self.closed: dict[Period, store.Statement] = {}
+        self.closed: dict[Period, rules.Statement] = {}
 
     async def join(self) -> None:
         program_id, member_id = self.key.program_id, self.key.owner
@@ -206,5 +206,5 @@ async def check_schedule(told: Told) -> None:
     assert [(at, points) for at, points in sorted(posted.items()) if at > now] == schedule
 
 
-def sorted_(statement: store.Statement) -> tuple[int, list[rules.Movement], int]:
+def sorted_(statement: rules.Statement) -> tuple[int, list[rules.Movement], int]:
     return statement.opening, sorted(statement.movements), statement.closing

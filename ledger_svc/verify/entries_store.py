@@ -40,7 +40,7 @@ HAVING count(*) <> CASE min(kind) WHEN %(transfer)s THEN 2 ELSE 1 END OR min(kin
         """
 SELECT program_id, account_id, transaction_id, kind, amount FROM entries WHERE NOT CASE
     WHEN kind IN (%(earn)s, %(fund)s) THEN amount > 0
-    WHEN kind IN (%(redeem)s, %(expire)s, %(capture)s, %(settle)s) THEN amount < 0
+    WHEN kind IN (%(redeem)s, %(expire)s, %(capture)s, %(settle)s, %(fee)s) THEN amount < 0
     ELSE kind IN (%(reverse)s, %(adjust)s, %(transfer)s) AND amount <> 0 END""",
         ENTRY + "an entry of kind {kind} cannot be {amount}",
     ),
@@ -91,6 +91,20 @@ WHERE a.held IS DISTINCT FROM coalesce(h.held, 0)""",
         ACCOUNT + "held is {held}, its active holds sum to {sum}",
     ),
     Check(
+        "L2",
+        "funding is low where too little of it is available",
+        "low_balances",
+        # Between the threshold and a tenth over it, it depends on from where it came.
+        """
+SELECT l.program_id, a.account_id, a.posted - a.held::numeric AS available, l.threshold_minor, l.low
+FROM low_balances l LEFT JOIN accounts a ON a.program_id = l.program_id AND a.owner_kind = %(funding)s
+    AND a.asset = l.currency
+WHERE a.account_id IS NULL OR CASE
+    WHEN l.low THEN l.threshold_minor = 0 OR a.posted - a.held::numeric > l.threshold_minor + l.threshold_minor / 10
+    ELSE a.posted - a.held::numeric < l.threshold_minor END""",
+        ACCOUNT + "{available} are available, under {threshold_minor} is low, and low is {low}",
+    ),
+    Check(
         "L3",
         "nothing is held or owed beyond the balance, except a debt by a clawback",
         "accounts",
@@ -109,7 +123,7 @@ SELECT program_id, account_id, posted, held FROM accounts a WHERE posted < held 
         # A merge hands a debt on, which the survivor may not be able to pay either.
         """
 SELECT program_id, account_id, transaction_id, balance_after FROM entries
-WHERE kind IN (%(redeem)s, %(transfer)s, %(settle)s) AND amount < 0 AND balance_after < 0
+WHERE kind IN (%(redeem)s, %(transfer)s, %(settle)s, %(fee)s) AND amount < 0 AND balance_after < 0
     AND NOT (kind = %(transfer)s AND category = %(merging)s)""",
         ENTRY + "it left {balance_after}",
     ),

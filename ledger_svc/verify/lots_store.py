@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from ledger_svc.verify.check import ACCOUNT, HOLD, LOT, TRANSACTION, Check
+from ledger_svc.verify.check import ACCOUNT, ENTRY, HOLD, LOT, TRANSACTION, Check
 
 LOTS: Final = (
     Check(
@@ -147,5 +147,19 @@ SELECT e.program_id, e.account_id, e.transaction_id AS hold_id FROM entries e
 WHERE e.kind = %(capture)s AND NOT EXISTS (
     SELECT FROM holds h WHERE h.program_id = e.program_id AND h.hold_id = e.transaction_id)""",
         HOLD + "it was captured and does not exist",
+    ),
+    Check(
+        "L5",
+        "a fee is on one settlement, and both are within the hold",
+        "entries",
+        """
+SELECT f.program_id, f.account_id, f.transaction_id, f.amount, f.number, s.amount AS settled, h.amount AS held
+FROM (SELECT *, row_number() OVER (PARTITION BY program_id, reason ORDER BY recorded_at) AS number
+    FROM entries WHERE kind = %(fee)s) f
+LEFT JOIN entries s ON s.program_id = f.program_id AND s.account_id = f.account_id AND s.kind = %(settle)s
+    AND s.transaction_id::text = f.reason
+LEFT JOIN holds h ON h.program_id = s.program_id AND h.hold_id = s.transaction_id
+WHERE f.number > 1 OR h.amount IS NULL OR s.amount::numeric + f.amount < -h.amount""",
+        ENTRY + "fee {number}, {amount}, on a settlement of {settled} out of a hold of {held}",
     ),
 )

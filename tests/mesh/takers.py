@@ -41,6 +41,7 @@ _BESIDE: Final[Mapping[str, Json]] = {
     "CreateAdjustment": {"points": 1, "reasonCode": "GOODWILL"},
     "CreateCredit": {"points": 1},
     "CreateHold": {"points": 1},
+    "CreateQuote": {"denomination": 5},
     "CreateProfileWithAttributes.relations.value": {"relations": [{"type": "crm"}]},
     "CreateRedemption": {"denomination": 5, "recipient": {"email": "a@example.com", "name": "Ada", "country": "US"}},
     "CreateTransfer": {"points": 1},

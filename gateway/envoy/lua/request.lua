@@ -132,11 +132,21 @@ local function check(handle, route, segments, query)
   return check_body(handle, route)
 end
 
+-- Where a path has a twin that is CSV, whoever accepts CSV and no JSON means that one.
+local function as_accepted(headers, accepted, path, query)
+  if not accepted:find("text/csv", 1, true) or accepted:find("application/json", 1, true) then return path end
+  local methods = router.find(path .. ":csv")
+  if not methods or not methods.GET or headers:get(":method") ~= "GET" then return path end
+  headers:replace(":path", path .. ":csv" .. (query ~= "" and "?" .. query or ""))
+  return path .. ":csv"
+end
+
 function request.receive(handle)
   local headers = handle:headers()
   local method, target = headers:get(":method"), headers:get(":path") or "/"
   local path, query = target:match("^([^?]*)%??(.*)$")
   local content_type = headers:get("content-type") or ""
+  local accepted = (headers:get("accept") or ""):lower()
   local size = headers_size(headers)
   clean(headers)
   if method == "POST" and is_grpc(content_type) and not is_published(path) then
@@ -150,7 +160,10 @@ function request.receive(handle)
     remember(handle, "typed_as_grpc", is_published(path) and "415" or "404")
   end
   local methods, segments
-  if is_published(path) then methods, segments = router.find(path) end
+  if is_published(path) then
+    path = as_accepted(headers, accepted, path, query)
+    methods, segments = router.find(path)
+  end
   if methods then
     local _, any = next(methods)
     local known = methods[method] or any

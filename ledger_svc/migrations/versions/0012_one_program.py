@@ -6,8 +6,8 @@ seem cheaper than looking each up; for the one with most of the rows every posti
 
 from alembic import op
 
-revision = "0011"
-down_revision = "0010"
+revision = "0012"
+down_revision = "0011"
 
 _TABLES = [
     "accounts",
