@@ -111,6 +111,7 @@ async def test_no_token_and_no_query_is_kept(traced: tuple[Gate, Receiver, Path]
         f"/v1/claims/{CANARY}?q={CANARY}",
         f"/v1/claim/{CANARY}",
         f"/claim/{CANARY}",
+        f"/claim/{CANARY}/{CANARY}?amount={CANARY}",
         f"/v1/rewards?q={CANARY}",
         f"/v1/claims/{CANARY}%2f",
         f"/rewards.{CANARY}",
