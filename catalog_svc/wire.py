@@ -6,7 +6,20 @@ from typing import Final, TypeVar
 from rewards.catalog.v1 import rewards_pb2 as pb
 
 from catalog_svc.countries import COUNTRIES
-from catalog_svc.rules import MAX_EXACT, Availability, Filters, Price, Quote, Range, Rate, Reward, Text, points
+from catalog_svc.rules import (
+    MAX_EXACT,
+    Availability,
+    Choice,
+    Filters,
+    Menu,
+    Price,
+    Quote,
+    Range,
+    Rate,
+    Reward,
+    Text,
+    points,
+)
 from svckit.errors import invalid
 from svckit.money import major, minor
 
@@ -25,6 +38,19 @@ def country(request: pb.ListRewardsRequest | pb.ListBrandsRequest | pb.ListCateg
     if request.country:
         _check_country(request.country, "country")
     return request.country
+
+
+def menu(request: pb.ListMenuRequest) -> Menu:
+    """What a recipient may choose from."""
+    choices = tuple(
+        Choice(
+            kind=pb.Reward.Kind.Name(choice.kind) if choice.kind else "",
+            brands=tuple(brand.lower() for brand in choice.brands),
+            categories=tuple(choice.categories),
+        )
+        for choice in request.menu.choices
+    )
+    return Menu(choices, request.currency, request.country, tuple(request.menu.countries), request.reward_id)
 
 
 def reward_ids(request: pb.GetAvailabilityRequest) -> set[str]:
