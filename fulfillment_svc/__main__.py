@@ -87,7 +87,7 @@ async def serve() -> None:
             served(providers_pb2, providers_pb2_grpc, "ProvidersService", callbacks),
             served(webhooks_pb2, webhooks_pb2_grpc, "WebhooksService", WebhooksServicer(db, idempotent, sealer, guard)),
             served(webhooks_pb2, webhooks_pb2_grpc, "EventsService", EventsServicer(db, deliveries.wake)),
-            served(messages_pb2, messages_pb2_grpc, "MessagesService", MessagesServicer(outside.mailer)),
+            served(messages_pb2, messages_pb2_grpc, "MessagesService", MessagesServicer(db, outside.mailer)),
             served(programs_pb2, programs_pb2_grpc, "ProgramDirectoryService", directory),
         ]
         await server.serve(config, servicers, [*room.workers, deliveries, wiping])

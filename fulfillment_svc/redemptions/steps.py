@@ -12,12 +12,14 @@ from uuid import UUID
 from rewards.ledger.v1.journal_pb2 import AccountRef, CaptureHoldRequest, PlaceHoldRequest, VoidHoldRequest
 
 from fulfillment_svc.codes import RECIPIENT, SealBrokenError, Vault
+from fulfillment_svc.looks.theme import Theme
 from fulfillment_svc.providers import Issued, Item, NotSeen, Provider, Rejected, Unknown
 from fulfillment_svc.redemptions import secrets_store
-from fulfillment_svc.redemptions.mail import Mailer, Recipient
+from fulfillment_svc.redemptions.mail import Mailer, Recipient, compose
 from fulfillment_svc.redemptions.rules import completed, definite
 from fulfillment_svc.redemptions.states import Answer, Step
 from fulfillment_svc.redemptions.values import Conduct, Redemption, Reply
+from fulfillment_svc.tables import programs
 from svckit.clients import invoke
 from svckit.clock import Clock
 from svckit.db import Database
@@ -126,13 +128,15 @@ class Steps:
     async def _deliver(self, redemption: Redemption) -> Reply:
         async with self._db.read() as tx:
             sealed = await secrets_store.secrets(tx, redemption)
+            theme = Theme.of((await programs.get(tx, redemption.program_id)).branding)
         try:
             opened = {place.number: self._vault.open(one, place) for place, one in sealed.items()}
         except SealBrokenError:
             return Reply(Answer.REFUSED, "CODE_UNREADABLE")
         recipient = Recipient.from_bytes(opened.pop(RECIPIENT))
         codes = [code.decode() for code in opened.values()]
-        reply = await self._mailer.deliver(redemption, recipient, codes, self._clock())
+        mail = compose(theme, redemption, codes, self._clock())
+        reply = await self._mailer.send(mail, theme, recipient.address(), str(redemption.redemption_id))
         return replace(reply, answer=completed(redemption)) if reply.answer is Answer.DONE else reply
 
 
