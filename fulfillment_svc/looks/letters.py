@@ -24,9 +24,11 @@ def letter(template: str, theme: Theme, subject: str, at: datetime, **values: An
     message["Subject"] = " ".join(subject.split())
     message["Date"] = format_datetime(at)
     message["Auto-Submitted"] = "auto-generated"
-    message.set_content(render(f"{template}.txt", theme, **values))
+    message.set_content(render(f"mail/{template}.txt", theme, **values))
     logo = f"cid:{_LOGO}" if theme.logo else ""
-    message.add_alternative(render(f"{template}.html", theme, logo=logo, subject=message["Subject"], **values), "html")
+    message.add_alternative(
+        render(f"mail/{template}.html", theme, logo=logo, subject=message["Subject"], **values), "html"
+    )
     html = message.get_body(("html",))
     if theme.logo and html is not None:
         # Beside the HTML and not in it: many mail programs show no image that stands in an address.

@@ -26,6 +26,11 @@ _TEXTS: Final = {
         "This was asked for too often within a short time, so we keep it closed for a while.",
         "Nothing is lost. Please try again later.",
     ),
+    "IDEMPOTENCY_IN_FLIGHT": (
+        "We are still at it",
+        "What you have asked for is being worked on.",
+        "Please load this page again in a moment. It happens once, however often you do.",
+    ),
     "UNAVAILABLE": (
         "We will be right back",
         "This page cannot be shown just now.",
