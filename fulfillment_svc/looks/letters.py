@@ -8,14 +8,8 @@ from typing import Any, Final
 
 from fulfillment_svc.looks.render import render
 from fulfillment_svc.looks.theme import Theme
-from svckit import money
 
 _LOGO: Final = "logo"
-
-
-def amount(minor: int, currency: str) -> str:
-    """An amount of minor units for people, with all its decimals: "1,250.00 USD"."""
-    return f"{money.major(minor, currency):,.{money.exponent(currency)}f} {currency}"
 
 
 def letter(template: str, theme: Theme, subject: str, at: datetime, **values: Any) -> EmailMessage:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
 from rewards.fulfillment.v1 import claims_pb2 as pb
 from rewards.fulfillment.v1.orders_pb2 import OrderClaim
 
+from fulfillment_svc.looks import words
 from svckit import money
 from svckit.errors import Refused
 
@@ -27,17 +28,17 @@ class Amount:
     @property
     def plain(self) -> str:
         """As forms have it: "1250.00"."""
-        return f"{money.major(self.minor, self.currency):.{money.exponent(self.currency)}f}"
+        return self.number.replace(",", "")
 
     @property
     def number(self) -> str:
         """For people, without the currency: "1,250.00"."""
-        return f"{money.major(self.minor, self.currency):,.{money.exponent(self.currency)}f}"
+        return self.text.removesuffix(f" {self.currency}")
 
     @property
     def text(self) -> str:
         """For people: "1,250.00 USD"."""
-        return f"{self.number} {self.currency}"
+        return words.amount(self.minor, self.currency)
 
     @property
     def short(self) -> str:
@@ -132,7 +133,7 @@ def claim(answer: pb.GetClaimResponse, zone: ZoneInfo) -> Claim:
         country=answer.country,
         value=amount(answer.value, currency),
         remaining=amount(answer.remaining, currency),
-        until=day(answer.expires_at.ToDatetime(UTC), zone) if answer.HasField("expires_at") else "",
+        until=words.day(answer.expires_at.ToDatetime(UTC), zone) if answer.HasField("expires_at") else "",
         made=[_made(one, currency) for one in answer.claims],
     )
 
@@ -145,13 +146,6 @@ def options(menu: Iterable[pb.ClaimOption], currency: str, reward_id: str, wante
 def amount(value: float, currency: str) -> Amount:
     """Major units as an amount."""
     return Amount(money.minor(value, currency, "amount"), currency)
-
-
-def day(end: datetime, zone: ZoneInfo) -> str:
-    """Until when something is good: the last day, and the hour where that is not the day's end."""
-    last = (end - timedelta(seconds=1)).astimezone(zone)
-    text = f"{last.day} {last:%B %Y}"
-    return text if f"{last:%H:%M}" == "23:59" else f"{text}, {end.astimezone(zone):%H:%M} ({zone.key})"
 
 
 def brand(name: str) -> Brand:

@@ -12,8 +12,9 @@ from typing import Final, Self
 
 import aiosmtplib
 
-from fulfillment_svc.looks.letters import amount, letter
+from fulfillment_svc.looks.letters import letter
 from fulfillment_svc.looks.theme import Theme
+from fulfillment_svc.looks.words import amount
 from fulfillment_svc.redemptions.states import Answer
 from fulfillment_svc.redemptions.values import Redemption, Reply
 from svckit.errors import Reason, Refused

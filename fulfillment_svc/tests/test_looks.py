@@ -4,6 +4,7 @@ import re
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -11,8 +12,9 @@ from hypothesis import strategies as st
 from rewards.identity.v1.programs_pb2 import Branding
 
 from fulfillment_svc.looks import colours
-from fulfillment_svc.looks.letters import amount, letter
+from fulfillment_svc.looks.letters import letter
 from fulfillment_svc.looks.theme import DARK, LIGHT, Ground, Theme
+from fulfillment_svc.looks.words import amount, day
 
 AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 LOGO = b"\x89PNG\r\n\x1a\n..."
@@ -134,3 +136,15 @@ def test_a_mail_leaves_no_line_of_blanks_and_no_gap() -> None:
         body = letter(name, PLAIN, "x", AT, **values).get_body(("plain",))
         assert body is not None
         assert not re.search(r"\n{3}|[ \t]\n|\A\n", body.get_content())
+
+
+@pytest.mark.parametrize(
+    ("end", "text"),
+    [
+        (datetime(2026, 12, 31, 23, 0, tzinfo=UTC), "31 December 2026"),
+        (datetime(2026, 12, 31, 22, 59, 59, tzinfo=UTC), "31 December 2026"),
+        (datetime(2026, 7, 1, 10, 30, tzinfo=UTC), "1 July 2026, 12:30 (Europe/Berlin)"),
+    ],
+)
+def test_the_last_day_is_the_programs(end: datetime, text: str) -> None:
+    assert day(end, ZoneInfo("Europe/Berlin")) == text

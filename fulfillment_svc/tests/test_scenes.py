@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import re
-from datetime import UTC, datetime
 from html.parser import HTMLParser
 from zoneinfo import ZoneInfo
 
@@ -96,18 +95,6 @@ def test_what_a_reward_comes_in_is_said_in_words() -> None:
     assert option(RANGED).words == "Any amount from 5.00 to 25.00 USD, in steps of 2.50 USD."
     cents = pb.ClaimOption(denomination_range=DenominationRange(min=5, max=25, step=0.01))
     assert option(cents).words == "Any amount from 5.00 to 25.00 USD."
-
-
-@pytest.mark.parametrize(
-    ("end", "text"),
-    [
-        (datetime(2026, 12, 31, 23, 0, tzinfo=UTC), "31 December 2026"),
-        (datetime(2026, 12, 31, 22, 59, 59, tzinfo=UTC), "31 December 2026"),
-        (datetime(2026, 7, 1, 10, 30, tzinfo=UTC), "1 July 2026, 12:30 (Europe/Berlin)"),
-    ],
-)
-def test_the_last_day_is_the_programs(end: datetime, text: str) -> None:
-    assert views.day(end, BERLIN) == text
 
 
 @pytest.mark.parametrize(
