@@ -81,6 +81,7 @@ def compose(redemption: Redemption, codes: Sequence[str], at: datetime) -> Email
     choice = redemption.choice
     value = f"{money.major(choice.denomination_minor, choice.currency):.{money.exponent(choice.currency)}f}"
     worth = f"{value} {choice.currency}"
+    price = f", for {redemption.issued_points:,} points" if redemption.issued_points else ""
     message = EmailMessage()
     message["Subject"] = f"Your {' '.join(choice.brand.split())} reward"
     message["Date"] = format_datetime(at)
@@ -89,7 +90,7 @@ def compose(redemption: Redemption, codes: Sequence[str], at: datetime) -> Email
         _TEXT.format(
             name=choice.reward_name,
             brand=choice.brand,
-            points=f"{redemption.issued_points:,}",
+            price=price,
             codes="\n".join(f"    {code}    worth {worth}" for code in codes),
             reference=redemption.redemption_id,
         )
@@ -98,7 +99,7 @@ def compose(redemption: Redemption, codes: Sequence[str], at: datetime) -> Email
         _HTML.format(
             name=escape(choice.reward_name),
             brand=escape(choice.brand),
-            points=f"{redemption.issued_points:,}",
+            price=price,
             codes="".join(_HTML_CODE.format(code=escape(code), worth=escape(worth)) for code in codes),
             reference=redemption.redemption_id,
         ),
@@ -117,7 +118,7 @@ def _failure(error: aiosmtplib.SMTPException) -> Reply:
 
 
 _TEXT: Final = """\
-Here is your reward: {name} of {brand}, for {points} points.
+Here is your reward: {name} of {brand}{price}.
 
 {codes}
 
@@ -134,7 +135,7 @@ _HTML: Final = """\
 <body style="margin:0;padding:24px;background:#f4f4f2;color:#1c1c1a;font:16px/1.5 Georgia,serif">
 <div style="max-width:520px;margin:0 auto;padding:32px;background:#fff;border:1px solid #dcdcd6;border-radius:8px">
 <h1 style="margin:0 0 4px;font-size:24px;font-weight:normal">{brand}</h1>
-<p style="margin:0 0 24px;color:#5c5c56">{name}, for {points} points</p>
+<p style="margin:0 0 24px;color:#5c5c56">{name}{price}</p>
 {codes}
 <p style="margin:24px 0 0">A code is as good as cash. Keep this mail to yourself: we never ask for a code,
 neither by mail nor by phone.</p>
