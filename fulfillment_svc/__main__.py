@@ -11,8 +11,14 @@ from typing import Any
 
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
 from rewards.fulfillment.v1 import (
+    claims_pb2,
+    claims_pb2_grpc,
     messages_pb2,
     messages_pb2_grpc,
+    orders_pb2,
+    orders_pb2_grpc,
+    pages_pb2,
+    pages_pb2_grpc,
     providers_pb2,
     providers_pb2_grpc,
     redemptions_pb2,
@@ -29,12 +35,16 @@ from fulfillment_svc import rotation
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.config import Settings
 from fulfillment_svc.messages.servicer import MessagesServicer
+from fulfillment_svc.orders import assembly as orders
+from fulfillment_svc.orders.invitations import Invitations
+from fulfillment_svc.orders.purse import Purses
 from fulfillment_svc.providers.callbacks import CallbacksServicer
 from fulfillment_svc.providers.over_http import HttpProvider, open_session
 from fulfillment_svc.providers.routing import SANDBOX
 from fulfillment_svc.redemptions import failpoints
-from fulfillment_svc.redemptions.assembly import Outside, assemble
+from fulfillment_svc.redemptions.assembly import assemble
 from fulfillment_svc.redemptions.mail import Mailer
+from fulfillment_svc.redemptions.steps import Outside
 from fulfillment_svc.review import commands
 from fulfillment_svc.review.servicer import ReviewServicer
 from fulfillment_svc.tables import keys, programs
@@ -70,19 +80,26 @@ async def serve() -> None:
     async with open_session() as session:
         # What the sandbox provider promises: a reference is one order, and an order shows at once or soon.
         sandbox = HttpProvider(session, settings.provider_url, idempotent=True, visibility_s=3, timeout_s=4)
+        journal = JournalServiceStub(clients.channel(config, "ledger_svc"))
         outside = Outside(
             catalog=CatalogServiceStub(clients.channel(config, "catalog_svc")),
-            journal=JournalServiceStub(clients.channel(config, "ledger_svc")),
+            journal=journal,
             providers={SANDBOX: sandbox},
             mailer=Mailer(*settings.smtp, settings.mail_sender),
+            purse=Purses(db, journal, system_clock),
         )
         vault = Vault.from_base64(settings.code_keys)
         room = assemble(db, idempotent, vault, outside, events.ingest, system_clock)
+        invitations = Invitations(vault, settings.site)
+        ordered = orders.assemble(db, idempotent, invitations, outside, system_clock, room)
         directory = ProgramDirectoryServicer(db, programs)
         callbacks = CallbacksServicer({SANDBOX: settings.provider_secrets}, room.look_again)
         desk = ReviewServicer(db, idempotent, room.saga, room.wake)
         servicers = [
             served(redemptions_pb2, redemptions_pb2_grpc, "RedemptionsService", room.servicer),
+            served(orders_pb2, orders_pb2_grpc, "OrdersService", ordered.orders),
+            served(claims_pb2, claims_pb2_grpc, "ClaimsService", ordered.claims),
+            served(pages_pb2, pages_pb2_grpc, "ClaimPagesService", ordered.pages),
             served(review_pb2, review_pb2_grpc, "ReviewService", desk),
             served(providers_pb2, providers_pb2_grpc, "ProvidersService", callbacks),
             served(webhooks_pb2, webhooks_pb2_grpc, "WebhooksService", WebhooksServicer(db, idempotent, sealer, guard)),
@@ -90,7 +107,7 @@ async def serve() -> None:
             served(messages_pb2, messages_pb2_grpc, "MessagesService", MessagesServicer(db, outside.mailer)),
             served(programs_pb2, programs_pb2_grpc, "ProgramDirectoryService", directory),
         ]
-        await server.serve(config, servicers, [*room.workers, deliveries, wiping])
+        await server.serve(config, servicers, [*room.workers, *ordered.workers, deliveries, wiping])
     await db.close()
 
 

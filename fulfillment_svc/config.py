@@ -13,7 +13,7 @@ _DEFAULT_SENDER = "Rewards <no-reply@rewards.mesh>"
 @dataclass(frozen=True, slots=True)
 class Settings:
     """`smtp` is host and port; `code_keys` are the master keys, base64, one a line, the current one first.
-    `provider_secrets` sign the provider's callbacks: base64, any of them may."""
+    `provider_secrets` sign the provider's callbacks: base64, any of them may. `site` is where claim links begin."""
 
     database_url: str
     fingerprint_key: bytes
@@ -23,11 +23,13 @@ class Settings:
     provider_url: str
     provider_secrets: tuple[str, ...]
     webhook_allow_loopback: bool
+    site: str
 
     @classmethod
     def from_env(cls) -> Self:
         """Reads REWARDS_DATABASE_URL, REWARDS_FINGERPRINT_KEY_FILE, REWARDS_CODE_KEY_FILE, REWARDS_SMTP,
-        REWARDS_MAIL_FROM, REWARDS_PROVIDER_URL, REWARDS_PROVIDER_SECRET_FILE and REWARDS_WEBHOOK_ALLOW_LOOPBACK."""
+        REWARDS_MAIL_FROM, REWARDS_PROVIDER_URL, REWARDS_PROVIDER_SECRET_FILE, REWARDS_WEBHOOK_ALLOW_LOOPBACK
+        and REWARDS_PUBLIC_URL."""
         host, _, port = required("REWARDS_SMTP").rpartition(":")
         name, _, address = os.environ.get("REWARDS_MAIL_FROM", _DEFAULT_SENDER).rpartition("<")
         return cls(
@@ -39,4 +41,5 @@ class Settings:
             provider_url=required("REWARDS_PROVIDER_URL"),
             provider_secrets=tuple(secret("REWARDS_PROVIDER_SECRET_FILE").decode().split()),
             webhook_allow_loopback=os.environ.get("REWARDS_WEBHOOK_ALLOW_LOOPBACK") == "true",
+            site=os.environ.get("REWARDS_PUBLIC_URL", "http://127.0.0.1:8080"),
         )

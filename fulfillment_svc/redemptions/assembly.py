@@ -1,51 +1,37 @@
 """How the room is put together: the servicer, and the workers that carry on what it starts."""
 
 import itertools
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from fulfillment_svc.codes import Vault
-from fulfillment_svc.providers import Provider
 from fulfillment_svc.providers.callbacks import LookAgain
 from fulfillment_svc.redemptions import store
 from fulfillment_svc.redemptions.cancelling import Cancelling
 from fulfillment_svc.redemptions.intake import Intake
-from fulfillment_svc.redemptions.mail import Mailer
 from fulfillment_svc.redemptions.revealing import Revealing
 from fulfillment_svc.redemptions.saga import Ingest, Saga
 from fulfillment_svc.redemptions.servicer import Desks, RedemptionsServicer
-from fulfillment_svc.redemptions.steps import Steps
+from fulfillment_svc.redemptions.steps import Outside, Steps
 from svckit.clock import Clock
 from svckit.db import Database
 from svckit.idempotency import Idempotency
 from svckit.server import Worker
 
-if TYPE_CHECKING:
-    from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceAsyncStub
-    from rewards.ledger.v1.journal_pb2_grpc import JournalServiceAsyncStub
-
 # Each carries one redemption at a time; most of that time it waits for a provider.
 WORKERS: Final = 16
 
 
-class Outside(NamedTuple):
-    """Whom redemptions talk to."""
-
-    catalog: "CatalogServiceAsyncStub"
-    journal: "JournalServiceAsyncStub"
-    providers: Mapping[str, Provider]
-    mailer: Mailer
-
-
 class Room(NamedTuple):
     """The room of redemptions. `wake` tells a worker that one waits for it, `look_again` takes what a provider
-    has called about."""
+    has called about, and `revealing` shows codes."""
 
     servicer: RedemptionsServicer
     saga: Saga
     wake: Callable[[], None]
     look_again: LookAgain
+    revealing: Revealing
     workers: list[Worker]
 
 
@@ -53,7 +39,7 @@ def assemble(
     db: Database, idempotent: Idempotency, vault: Vault, outside: Outside, ingest: Ingest, clock: Clock
 ) -> Room:
     """Builds the room on `db`; `ingest` takes its events."""
-    steps = Steps(db, outside.journal, outside.providers, outside.mailer, vault, clock)
+    steps = Steps(db, outside, vault, clock)
     saga = Saga(db, steps, idempotent, vault, ingest, clock)
     workers = [Worker(f"redemptions-{number}", saga.work) for number in range(1, WORKERS + 1)]
     turns = itertools.cycle(workers)
@@ -67,4 +53,5 @@ def assemble(
 
     intake = Intake(db, idempotent, outside.catalog, outside.providers, vault, clock)
     desks = Desks(intake, Cancelling(db, idempotent, saga), Revealing(db, vault), saga)
-    return Room(RedemptionsServicer(db, idempotent, desks, wake), saga, wake, look_again, workers)
+    servicer = RedemptionsServicer(db, idempotent, desks, wake)
+    return Room(servicer, saga, wake, look_again, desks.revealing, workers)

@@ -6,7 +6,7 @@ what it did the first time.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID
 
 from rewards.ledger.v1.journal_pb2 import AccountRef, CaptureHoldRequest, PlaceHoldRequest, VoidHoldRequest
@@ -16,6 +16,7 @@ from fulfillment_svc.looks.theme import Theme
 from fulfillment_svc.providers import Issued, Item, NotSeen, Provider, Rejected, Unknown
 from fulfillment_svc.redemptions import secrets_store
 from fulfillment_svc.redemptions.mail import Mailer, Recipient, compose
+from fulfillment_svc.redemptions.purses import Purse
 from fulfillment_svc.redemptions.rules import completed, definite
 from fulfillment_svc.redemptions.states import Answer, Step
 from fulfillment_svc.redemptions.values import Conduct, Redemption, Reply
@@ -26,27 +27,32 @@ from svckit.db import Database
 from svckit.errors import Reason, Refused
 
 if TYPE_CHECKING:
+    from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceAsyncStub
     from rewards.ledger.v1.journal_pb2_grpc import JournalServiceAsyncStub
 
 _FUNDS_TEXT: Final = "The account's prepaid balance does not cover this reward."
 
 
-class Steps:
-    """Takes steps. Nothing of the redemption is changed here: the caller stores what comes back."""
+class Outside(NamedTuple):
+    """Whom redemptions talk to."""
 
-    def __init__(
-        self,
-        db: Database,
-        journal: "JournalServiceAsyncStub",
-        providers: Mapping[str, Provider],
-        mailer: Mailer,
-        vault: Vault,
-        clock: Clock,
-    ) -> None:
+    catalog: "CatalogServiceAsyncStub"
+    journal: "JournalServiceAsyncStub"
+    providers: Mapping[str, Provider]
+    mailer: Mailer
+    purse: Purse
+
+
+class Steps:
+    """Takes steps. Nothing of the redemption is changed here: the caller stores what comes back. `purse` pays for
+    claims."""
+
+    def __init__(self, db: Database, outside: Outside, vault: Vault, clock: Clock) -> None:
         self._db = db
-        self._journal = journal
-        self._providers = providers
-        self._mailer = mailer
+        self._journal = outside.journal
+        self._providers = outside.providers
+        self._mailer = outside.mailer
+        self.purse = outside.purse
         self._vault = vault
         self._clock = clock
         self._takes: dict[Step, Callable[[Redemption], Awaitable[Reply]]] = {
@@ -60,6 +66,9 @@ class Steps:
             Step.VOID_POINTS: lambda one: self._void(one, Step.VOID_POINTS, one.points_hold_id),
             Step.VOID_FUNDING: lambda one: self._void(one, Step.VOID_FUNDING, one.funding_hold_id),
         }
+        # A claim has no holds of its own.
+        idle = (Step.HOLD_POINTS, Step.HOLD_FUNDING, Step.CAPTURE_POINTS, Step.VOID_POINTS, Step.VOID_FUNDING)
+        self._takes_of_claims = self._takes | dict.fromkeys(idle, _nothing) | {Step.CAPTURE_FUNDING: self.purse.capture}
 
     def conduct(self, redemption: Redemption) -> Conduct:
         """What the redemption's provider promises."""
@@ -69,7 +78,8 @@ class Steps:
     async def take(self, step: Step, redemption: Redemption) -> Reply:
         """Takes the step and tells what came back. A refusal that is not definite is UNKNOWN."""
         try:
-            return await self._takes[step](redemption)
+            takes = self._takes if redemption.order_id is None else self._takes_of_claims
+            return await takes[step](redemption)
         except Refused as refusal:
             answer = Answer.REFUSED if definite(refusal) else Answer.UNKNOWN
             return Reply(answer, Reason.Name(refusal.reason), refusal=refusal.status().SerializeToString())
@@ -134,10 +144,17 @@ class Steps:
         except SealBrokenError:
             return Reply(Answer.REFUSED, "CODE_UNREADABLE")
         recipient = Recipient.from_bytes(opened.pop(RECIPIENT))
+        if not recipient.email:
+            # Whoever has claimed it by a link looks at the code there.
+            return Reply(completed(redemption))
         codes = [code.decode() for code in opened.values()]
         mail = compose(theme, redemption, codes, self._clock())
         reply = await self._mailer.send(mail, theme, recipient.address(), str(redemption.redemption_id))
         return replace(reply, answer=completed(redemption)) if reply.answer is Answer.DONE else reply
+
+
+async def _nothing(_: Redemption) -> Reply:
+    return Reply(Answer.DONE)
 
 
 def _reply(found: Issued | Rejected | NotSeen | Unknown) -> Reply:

@@ -52,6 +52,7 @@ class Redemption:
     `google.rpc.Status` that the caller gets, and `answer` the last one to the present state's step.
     `sent_s_ago` is the age of the last order at the time of the claim. `cancel_key` is the idempotency key of
     the call that has called it off. `traceparent` names the request's trace (W3C).
+    `order_id` is set for a claim, which belongs to no member and costs no points.
     """
 
     program_id: str
@@ -74,6 +75,7 @@ class Redemption:
     attempts: int = 0
     fencing_token: int = 1
     sent_s_ago: float = 0.0
+    order_id: UUID | None = None
 
     @property
     def status(self) -> Status:

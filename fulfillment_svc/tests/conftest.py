@@ -20,7 +20,7 @@ from svckit.clients import open_channel
 from svckit.db import Database
 from svckit.testing import calling, serving
 
-_EMPTY = "TRUNCATE redemptions, idempotency_keys, programs, events, event_sequences, webhook_endpoints CASCADE"
+_EMPTY = "TRUNCATE redemptions, orders, idempotency_keys, programs, events, event_sequences, webhook_endpoints CASCADE"
 
 
 class Copy(NamedTuple):

@@ -13,6 +13,10 @@ import pytest
 from grpc_status import rpc_status
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
 from rewards.fulfillment.v1 import (
+    claims_pb2,
+    claims_pb2_grpc,
+    orders_pb2,
+    orders_pb2_grpc,
     providers_pb2,
     providers_pb2_grpc,
     redemptions_pb2,
@@ -25,11 +29,15 @@ from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 from sqlalchemy import text
 
 from fulfillment_svc.codes import Vault
+from fulfillment_svc.orders import assembly as orders
+from fulfillment_svc.orders.invitations import Invitations
+from fulfillment_svc.orders.purse import Purses
 from fulfillment_svc.providers.callbacks import CallbacksServicer
 from fulfillment_svc.providers.over_http import HttpProvider
-from fulfillment_svc.redemptions.assembly import Outside, Room, assemble
+from fulfillment_svc.redemptions.assembly import Room, assemble
 from fulfillment_svc.redemptions.failpoints import Killed
 from fulfillment_svc.redemptions.mail import Mailer
+from fulfillment_svc.redemptions.steps import Outside
 from fulfillment_svc.review.servicer import ReviewServicer
 from fulfillment_svc.tables import keys, programs
 from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
@@ -42,6 +50,7 @@ from svckit.idempotency import Idempotency
 from svckit.server import Served
 from svckit.testing import headers, partner
 
+SITE = "https://rewards.example"
 SENDER = Address("Rewards", addr_spec="no-reply@rewards.mesh")
 
 
@@ -67,13 +76,25 @@ class Harness:
 
     async def assemble(self) -> Room:
         """A room on the same database, as another process would have one."""
-        outside = Outside(
+        outside, vault = await self.outside(), Vault([self.master_key])
+        return assemble(self.db, self.idempotent(), vault, outside, events.ingest, system_clock)
+
+    async def assemble_orders(self, room: Room) -> orders.Room:
+        """The rooms of orders and claims beside it."""
+        invitations = Invitations(Vault([self.master_key]), SITE)
+        outside = await self.outside()
+        return orders.assemble(self.db, self.idempotent(), invitations, outside, system_clock, room)
+
+    async def outside(self) -> Outside:
+        """Whom the rooms talk to."""
+        journal = JournalServiceStub(await self.world.channel("fulfillment_svc", self.world.ledger))
+        return Outside(
             catalog=CatalogServiceStub(await self.world.channel("fulfillment_svc", self.world.catalog)),
-            journal=JournalServiceStub(await self.world.channel("fulfillment_svc", self.world.ledger)),
+            journal=journal,
             providers={"sandbox": self.adapter},
             mailer=Mailer("127.0.0.1", self.mailbox.port, SENDER),
+            purse=Purses(self.db, journal, system_clock),
         )
-        return assemble(self.db, self.idempotent(), Vault([self.master_key]), outside, events.ingest, system_clock)
 
     def idempotent(self) -> Idempotency:
         """The keys of the database."""
@@ -82,6 +103,7 @@ class Harness:
     async def served(self) -> list[Served]:
         """What the service serves of the room."""
         room = await self.assemble()
+        ordered = await self.assemble_orders(room)
         callbacks = CallbacksServicer({"sandbox": ["b2xkIHNlY3JldA==", self.provider.door.secret]}, room.look_again)
         return [
             Served(
@@ -99,6 +121,16 @@ class Harness:
                 review_pb2_grpc.add_ReviewServiceServicer_to_server,
                 ReviewServicer(self.db, self.idempotent(), room.saga, room.wake),
             ),
+            Served(
+                orders_pb2.DESCRIPTOR.services_by_name["OrdersService"],
+                orders_pb2_grpc.add_OrdersServiceServicer_to_server,
+                ordered.orders,
+            ),
+            Served(
+                claims_pb2.DESCRIPTOR.services_by_name["ClaimsService"],
+                claims_pb2_grpc.add_ClaimsServiceServicer_to_server,
+                ordered.claims,
+            ),
         ]
 
     async def serve(self, channel: grpc.aio.Channel) -> None:
@@ -107,6 +139,8 @@ class Harness:
         self.stub = redemptions_pb2_grpc.RedemptionsServiceStub(channel)
         self.callbacks = providers_pb2_grpc.ProvidersServiceStub(channel)
         self.desk = review_pb2_grpc.ReviewServiceStub(channel)
+        self.orders = orders_pb2_grpc.OrdersServiceStub(channel)
+        self.claims = claims_pb2_grpc.ClaimsServiceStub(channel)
 
     def answer_callbacks(self) -> None:
         """From now on the provider's callbacks reach the room."""

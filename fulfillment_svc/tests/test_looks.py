@@ -36,6 +36,7 @@ MAILS: dict[str, dict[str, Any]] = {
         "worth": "25.00 USD",
         "until": "31 December 2026",
         "url": "https://go.example/claim/T",
+        "reference": "r",
     },
 }
 
