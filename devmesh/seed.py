@@ -33,6 +33,8 @@ SCOPES = (
         "redemptions:read",
         "redemptions:write",
         "redemptions:reveal",
+        "orders:read",
+        "orders:write",
         "funding:read",
         "funding:write",
         "webhooks:write",

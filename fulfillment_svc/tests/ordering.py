@@ -156,6 +156,5 @@ async def outcome(call: Awaitable[object]) -> str:
         await call
     except grpc.aio.AioRpcError as error:
         status = rpc_status.from_call(error)  # type: ignore[arg-type]
-        assert status is not None, error.code()
-        return Reason.Name(from_status(status).reason)
+        return error.code().name if status is None else Reason.Name(from_status(status).reason)
     return "CLAIMED"

@@ -1,8 +1,10 @@
-"""How an order ends: run out, called off, or torn apart by a crash. Whatever happens, its value is all accounted for."""
+"""How an order ends: run out, called off, or torn apart by a crash. Whatever happens, all of its value is accounted
+for."""
 
 import asyncio
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from rewards.fulfillment.v1 import orders_pb2 as pb
@@ -140,7 +142,7 @@ async def test_a_crash_on_the_way_to_a_refusal_holds_nothing(harness: Harness, n
 @pytest.mark.parametrize("name", DIRECT)
 async def test_a_crash_on_the_way_to_a_mailed_code_issues_it_once(harness: Harness, name: str) -> None:
     mine, to = await ordering(harness), mail_address()
-    named = {"reward_id": REWARD, "denomination": 12.5}
+    named: dict[str, Any] = {"reward_id": REWARD, "denomination": 12.5}
     await _crash(mine, name, mine.create(recipient_email=to, delivery=pb.Order.EMAIL, **named))
     order = await mine.create(recipient_email=to, delivery=pb.Order.EMAIL, **named)
     await mine.finish()
