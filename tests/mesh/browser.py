@@ -83,6 +83,7 @@ class Visit:
 async def visiting(browser: Browser, name: str, size: dict[str, int], **how: Any) -> AsyncIterator[Visit]:
     """A window of that size; `how` are the settings of a browser's context."""
     context = await browser.new_context(viewport=size, reduced_motion="reduce", **how)  # type: ignore[arg-type]
+    context.set_default_timeout(15_000)
     visit = Visit(await context.new_page(), name)
     visit.page.on("request", lambda request: visit.loaded.append(request.url))
     visit.page.on("console", lambda message: visit.said.append(message.text))
