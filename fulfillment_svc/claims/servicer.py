@@ -40,6 +40,7 @@ class ClaimsServicer(ClaimsServiceServicer):
         """Shows what may be chosen; nothing is changed."""
         call.current().reply_headers["cache-control"] = "no-store"
         async with self._db.read() as tx:
+            await store.snapshot(tx)
             order, program = await self._taking.open(tx, request.token)
             invitation = await self._invitations.of(tx, order)
             claims = await store.claims(tx, order.program_id, [order.order_id])

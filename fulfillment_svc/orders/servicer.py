@@ -16,6 +16,7 @@ from fulfillment_svc.orders.invitations import Invitations
 from fulfillment_svc.orders.saga import Saga
 from fulfillment_svc.orders.values import Order
 from fulfillment_svc.redemptions.revealing import Revealing
+from fulfillment_svc.redemptions.values import Redemption
 from fulfillment_svc.redemptions.wire import redemption_id as id_of
 from fulfillment_svc.tables import programs
 from svckit import call, idempotency, paging
@@ -63,10 +64,7 @@ class OrdersServicer(OrdersServiceServicer):
 
     async def GetOrder(self, request: pb.GetOrderRequest, context: Any) -> pb.GetOrderResponse:
         """Reads an order."""
-        found = await self._found(request.order_id)
-        async with self._db.read() as tx:
-            claims = await store.claims(tx, found.program_id, [found.order_id])
-        return pb.GetOrderResponse(order=wire.order(found, claims[found.order_id]))
+        return pb.GetOrderResponse(order=wire.order(*await self._found(request.order_id)))
 
     async def ListOrders(self, request: pb.ListOrdersRequest, context: Any) -> pb.ListOrdersResponse:
         """Lists orders, newest first."""
@@ -75,6 +73,7 @@ class OrdersServicer(OrdersServiceServicer):
         if place and after is None:
             raise invalid(pageToken="is not a token of this list")
         async with self._db.read() as tx:
+            await store.snapshot(tx)
             found = await store.page(tx, program_id, after, size + 1)
             shown = found[:size]
             claims = await store.claims(tx, program_id, [one.order_id for one in shown])
@@ -94,22 +93,23 @@ class OrdersServicer(OrdersServiceServicer):
         """Shows the codes of what was claimed."""
         caller = call.current()
         caller.reply_headers["cache-control"] = "no-store"
-        found = await self._found(request.order_id)
-        async with self._db.read() as tx:
-            claims = await store.claims(tx, found.program_id, [found.order_id])
+        _, claims = await self._found(request.order_id)
         shown = []
-        for claim in claims[found.order_id]:
+        for claim in claims:
             if claim.units[0].issued:
                 codes = await self._revealing.reveal(claim.program_id, claim.redemption_id, caller.principal.name)
                 shown += [pb.RevealedClaim(claim_id=str(claim.redemption_id), code=(codes or {}).get(1, ""))]
         return pb.RevealOrderResponse(claims=shown)
 
-    async def _found(self, order_id: str) -> Order:
+    async def _found(self, sent: str) -> tuple[Order, list[Redemption]]:
+        """The order with its claims, as of one instant. Raises ORDER_NOT_FOUND."""
+        program_id, order_id = call.current().program_id, _id(sent)
         async with self._db.read() as tx:
-            found = await store.find(tx, call.current().program_id, _id(order_id))
+            await store.snapshot(tx)
+            found, claims = await store.find(tx, program_id, order_id), await store.claims(tx, program_id, [order_id])
         if found is None:
             raise _not_found()
-        return found
+        return found, claims[order_id]
 
     async def _linked(self, answer: pb.CreateOrderResponse) -> pb.CreateOrderResponse:
         """The answer with the order's link, which is kept nowhere but sealed (G53); none if nothing can be claimed."""

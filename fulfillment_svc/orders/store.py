@@ -59,6 +59,11 @@ async def change(tx: Tx, before: Order, after: Order, *, due: bool) -> None:
     await tx.execute(update(orders).where(_is(_O, before)).values(**changed))
 
 
+async def snapshot(tx: Tx) -> None:
+    """From here on `tx` reads everything as of one instant, so that an order and its claims agree."""
+    await tx.execution_options(isolation_level="REPEATABLE READ")
+
+
 async def find(tx: Tx, program_id: str, order_id: UUID) -> Order | None:
     """A program's order."""
     return _one(await tx.execute(select(orders).where(_O.program_id == program_id, _O.order_id == order_id)))

@@ -11,7 +11,7 @@ from rewards.fulfillment.v1 import orders_pb2 as pb
 from rewards.fulfillment.v1.webhooks_pb2 import Event
 
 from fulfillment_svc.orders import rules
-from fulfillment_svc.orders.states import Delivery
+from fulfillment_svc.orders.states import CLAIMABLE, Delivery
 from fulfillment_svc.orders.values import Order
 from fulfillment_svc.redemptions.mail import Recipient
 from fulfillment_svc.redemptions.values import Redemption
@@ -135,7 +135,7 @@ def order(one: Order, claims: Sequence[Redemption]) -> pb.Order:
         created_at=timestamp(one.created_at),
         reward_id="" if one.choice is None else one.choice.reward_id,
         failure_reason=one.reason or next((made.reason for made in claims if made.parked), ""),
-        remaining=money.major(one.remaining_minor, one.currency),
+        remaining=money.major(one.remaining_minor if one.state in CLAIMABLE else 0, one.currency),
         value=money.major(one.value_minor, one.currency),
         fees=money.major(one.fee_minor, one.currency),
         returned=money.major(one.returned_minor, one.currency),

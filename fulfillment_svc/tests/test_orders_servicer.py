@@ -1,5 +1,6 @@
 """Ordering for a recipient, through the real server and against a real ledger, catalog and provider."""
 
+import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -7,9 +8,14 @@ import pytest
 from rewards.catalog.v1 import rewards_pb2 as catalog_pb
 from rewards.fulfillment.v1 import orders_pb2 as pb
 
-from fulfillment_svc.tests.harness import Harness, reason
+from fulfillment_svc import rotation
+from fulfillment_svc.codes import Vault
+from fulfillment_svc.orders import store
+from fulfillment_svc.orders.invitations import Invitations
+from fulfillment_svc.tests.harness import SITE, Harness, reason
 from fulfillment_svc.tests.ordering import mail_address, ordering, token
 from fulfillment_svc.tests.world import BRAND, REWARD, WITHDRAWN, Funds
+from fulfillment_svc.webhooks.sealer import Sealer
 
 CLOSED, OPEN = pb.MenuOption.CLOSED_LOOP, pb.MenuOption.OPEN_LOOP
 FULL = Funds(100_000, 0)
@@ -36,6 +42,19 @@ async def test_a_links_token_is_stored_nowhere_as_it_is(harness: Harness) -> Non
     for table in ("orders", "order_secrets", "idempotency_keys", "redemptions"):
         rows = await harness.execute(f"SELECT * FROM {table}")  # noqa: S608 - the names stand above
         assert not any(secret in str(cell) or secret.encode() in _bytes(cell) for row in rows for cell in row)
+
+
+async def test_links_are_read_on_under_a_new_master_key(harness: Harness) -> None:
+    mine = await ordering(harness)
+    order, old = await mine.create(), harness.master_key
+    harness.master_key = secrets.token_bytes(32)
+    both = [harness.master_key, old]
+    assert await rotation.rewrap(harness.db, Vault(both), Sealer(both)) == 1
+    assert await rotation.left(harness.db, Vault(both), Sealer(both)) == 0
+    async with harness.db.read() as tx:
+        (row,) = await store.page(tx, mine.tenant.program_id, None, 1)
+        opened = await Invitations(Vault([harness.master_key]), SITE).of(tx, row)
+    assert opened.token == token(order)
 
 
 async def test_one_reward_by_mail_needs_no_click(harness: Harness) -> None:

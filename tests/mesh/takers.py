@@ -175,8 +175,8 @@ def _ids(message: Descriptor, above: tuple[FieldDescriptor, ...]) -> Iterator[tu
             ours = field.message_type.full_name.startswith("rewards.")
             if ours and not field.message_type.GetOptions().map_entry:
                 yield from _ids(field.message_type, path)
-        elif field.name.endswith(("_id", "_ids", "_key")) or (
-            field.name == "value" and field.type == FieldDescriptor.TYPE_STRING
+        elif field.type == FieldDescriptor.TYPE_STRING and (
+            field.name.endswith(("_id", "_ids", "_key")) or field.name == "value"
         ):
             yield path
 
