@@ -1,4 +1,4 @@
-# rewards-mesh. Needs Python 3.11+ and make; everything else comes from the lock file.
+# rewards-mesh. Needs Python 3.11+ and make; everything else comes from the lock file, but the browser of the tests.
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -49,7 +49,13 @@ proto-check: protos ## Check the protos: format, lint, and nothing broken since 
 openapi: setup ## Write the OpenAPI document of the REST surface to openapi.json
 	@$(BIN)/python -m gateway.openapi --out openapi.json
 
-test: setup ## Run every test
+browser: ## Install Chromium, which the tests of the hosted page drive, where there is none
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || { \
+	  test "$$(id -u)" = 0 && command -v apt-get >/dev/null && apt-get update -qq && \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || { \
+	  echo "The tests of the hosted page need Chromium: install it (Debian: sudo apt-get install chromium), then go on." >&2; exit 1; }
+
+test: setup browser ## Run every test
 	@$(BIN)/pytest
 
 check: lint types proto-check test ## What CI runs
@@ -69,4 +75,4 @@ bench: setup ## Print the benchmark as ratios and write .bench/latest.json
 clean: ## Remove the environment, the generated code and the mesh's state
 	rm -rf .venv protos/gen .mesh .bench
 
-.PHONY: help setup protos proto-freeze api-freeze fmt lint types proto-check openapi test check torture demo up bench clean
+.PHONY: help browser setup protos proto-freeze api-freeze fmt lint types proto-check openapi test check torture demo up bench clean

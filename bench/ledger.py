@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import psycopg
 
@@ -33,6 +34,8 @@ class Bench:
     unbatched: str
     empty: str
     fulfillment: str
+    provider: str
+    mail: Path
     pids: Mapping[str, int]
     ledgers: Mapping[str, int]
     authority: Authority
@@ -123,6 +126,8 @@ async def benched(mesh: Mesh) -> AsyncIterator[Bench]:
             unbatched=f"{LOOPBACK}:{unbatched}",
             empty=f"{LOOPBACK}:{empty}",
             fulfillment=mesh.layout.address("fulfillment_svc"),
+            provider=mesh.layout.address("provider"),
+            mail=mesh.layout.mail,
             pids=pids | {"empty": children[1].pid},
             ledgers={mesh.layout.address(SERVER): pids[SERVER], f"{LOOPBACK}:{unbatched}": children[0].pid},
             authority=Authority.load_or_create(mesh.layout.pki),

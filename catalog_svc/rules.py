@@ -183,6 +183,27 @@ class Filters:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A part of a menu; what is empty asks for nothing. `brands` are in lower case."""
+
+    kind: str = ""
+    brands: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Menu:
+    """What a recipient may choose from: whatever fits one of the choices, in `currency`. Without a `country` it is what
+    can be sent to any of `countries`, and without those to anywhere."""
+
+    choices: tuple[Choice, ...]
+    currency: str
+    country: str = ""
+    countries: tuple[str, ...] = ()
+    reward_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Quote:
     """What all items of an order cost, and their face value."""
 

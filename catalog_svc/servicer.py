@@ -7,7 +7,7 @@ from google.protobuf.message import Message
 from rewards.catalog.v1 import rewards_pb2 as pb
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceServicer, RewardsServiceServicer
 
-from catalog_svc import browse_store, etags, rules, store, wire
+from catalog_svc import browse_store, etags, menu_store, rules, store, wire
 from catalog_svc.kept import Answers, Standings
 from catalog_svc.quoting import Quoting, existing, rate_of
 from catalog_svc.rules import Rate, Reward
@@ -179,6 +179,15 @@ class CatalogServicer(CatalogServiceServicer):
             return pb.ListOffersResponse(offers=map(wire.offer, found))
 
         return await self._offers.get(program_id, f"{standing.revision} {country}", pb.ListOffersResponse, summed_up)
+
+    async def ListMenu(self, request: pb.ListMenuRequest, context: Any) -> pb.ListMenuResponse:
+        """A page of what a recipient may choose from."""
+        size = paging.size(request.page_size)
+        async with self._db.read() as tx:
+            rate = await rate_of(tx, self._programs, request.program_id)
+            found = await menu_store.page(tx, request.program_id, wire.menu(request), request.after, size + 1)
+        shown = [wire.message(reward, rate, request.language) for reward in found[:size]]
+        return pb.ListMenuResponse(rewards=shown, next_after=found[size - 1].reward_id if len(found) > size else "")
 
 
 def _is_known(tag: str) -> bool:

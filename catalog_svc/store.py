@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Select, Text, and_, any_, delete, func, insert, literal, select, update
+from sqlalchemy import ColumnElement, Select, Text, and_, any_, delete, func, insert, literal, select, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -183,7 +183,7 @@ def _found_by(program_id: str, reward: Reward) -> dict[str, Any]:
     return {"provider": reward.provider, "search_text": text, "grams": grams(program_id, text)}
 
 
-def among(column: Column[str], names: Iterable[str]) -> ColumnElement[bool]:
+def among(column: ColumnElement[str], names: Iterable[str]) -> ColumnElement[bool]:
     """That the column has one of the names, however many there are."""
     return column == any_(literal(list(names), ARRAY(Text)))
 

@@ -131,6 +131,7 @@ reward_places: Final = Table(
     ),
     Index("reward_places_by_reward", "program_id", "reward_id"),
     Index("reward_places_by_brand", "program_id", "country", "brand", "reward_id"),
+    Index("reward_places_by_brand_folded", "program_id", "country", text("lower(brand)"), "reward_id"),
     Index("reward_places_by_category", "program_id", "country", "category", "reward_id"),
     Index("reward_places_by_currency", "program_id", "country", "currency", "reward_id"),
 )

@@ -7,7 +7,20 @@ from rewards.catalog.v1 import rewards_pb2 as pb
 
 from catalog_svc import fees as fee_schedule
 from catalog_svc.countries import COUNTRIES
-from catalog_svc.rules import MAX_EXACT, Availability, Filters, Price, Quote, Range, Rate, Reward, Text, points
+from catalog_svc.rules import (
+    MAX_EXACT,
+    Availability,
+    Choice,
+    Filters,
+    Menu,
+    Price,
+    Quote,
+    Range,
+    Rate,
+    Reward,
+    Text,
+    points,
+)
 from svckit.errors import invalid
 from svckit.money import major, minor
 from svckit.programs import Program
@@ -29,6 +42,19 @@ def country(
     if request.country:
         _check_country(request.country, "country")
     return request.country
+
+
+def menu(request: pb.ListMenuRequest) -> Menu:
+    """What a recipient may choose from."""
+    choices = tuple(
+        Choice(
+            kind=pb.Reward.Kind.Name(choice.kind) if choice.kind else "",
+            brands=tuple(brand.lower() for brand in choice.brands),
+            categories=tuple(choice.categories),
+        )
+        for choice in request.menu.choices
+    )
+    return Menu(choices, request.currency, request.country, tuple(request.menu.countries), request.reward_id)
 
 
 def reward_ids(request: pb.GetAvailabilityRequest) -> set[str]:

@@ -6,6 +6,7 @@ Every call has a fixed idempotency key or is idempotent by nature: a seed that w
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -32,6 +33,8 @@ SCOPES = (
         "redemptions:read",
         "redemptions:write",
         "redemptions:reveal",
+        "orders:read",
+        "orders:write",
         "funding:read",
         "funding:write",
         "webhooks:write",
@@ -40,6 +43,7 @@ SCOPES = (
     ),
 )
 FIRST, SECOND = "sandbox-acme", "sandbox-globex"
+_LOGO = Path(__file__).with_name("acme.png")
 DEPOSIT = 100_000
 
 
@@ -63,6 +67,7 @@ async def seed(mesh: "Mesh") -> dict[str, str]:
         await _plans(operator)
         first = await _program(operator, FIRST, "Acme Rewards", "America/New_York", "standard")
         second = await _program(operator, SECOND, "Globex Club", "Europe/Berlin", "small")
+        await _branding(operator)
         await _first_program(_Door(channel, first["API_KEY"]))
         await _member(_Door(channel, second["API_KEY"]), "g_1001", 2_000)
     return {
@@ -102,6 +107,20 @@ async def _program(operator: _Door, program_id: str, name: str, zone: str, plan_
     goods = rewards_pb2.PutRewardsRequest(program_id=program_id, rewards=rewards(), prices=prices())
     await operator.call(catalog.PutRewards, goods)
     return await _credentials(operator, program_id, plan_id)
+
+
+async def _branding(operator: _Door) -> None:
+    programs = programs_pb2_grpc.ProgramsServiceStub(operator.channel)
+    acme = programs_pb2.Branding(
+        logo=_LOGO.read_bytes(),
+        primary_colour="#1d3f72",
+        accent_colour="#9c4a00",
+        support_contact="help@acme.example",
+    )
+    globex = programs_pb2.Branding(primary_colour="#ffd43b", support_contact="https://globex.example/help")
+    for program_id, branding in ((FIRST, acme), (SECOND, globex)):
+        request = programs_pb2.BrandProgramRequest(program_id=program_id, branding=branding)
+        await operator.call(programs.BrandProgram, request)
 
 
 async def _credentials(operator: _Door, program_id: str, plan_id: str) -> dict[str, str]:

@@ -12,8 +12,14 @@ from typing import Any
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
 from rewards.catalog.v1.stock_pb2_grpc import StockServiceStub
 from rewards.fulfillment.v1 import (
+    claims_pb2,
+    claims_pb2_grpc,
     messages_pb2,
     messages_pb2_grpc,
+    orders_pb2,
+    orders_pb2_grpc,
+    pages_pb2,
+    pages_pb2_grpc,
     payouts_pb2,
     payouts_pb2_grpc,
     providers_pb2,
@@ -37,6 +43,9 @@ from fulfillment_svc.codes import Vault
 from fulfillment_svc.compliance.by_rules import ByRules
 from fulfillment_svc.config import Settings
 from fulfillment_svc.messages.servicer import MessagesServicer
+from fulfillment_svc.orders import assembly as orders
+from fulfillment_svc.orders.invitations import Invitations
+from fulfillment_svc.orders.purse import Purses
 from fulfillment_svc.payouts.servicer import PayoutsServicer
 from fulfillment_svc.providers import assembly as providers
 from fulfillment_svc.providers.callbacks import CallbacksServicer
@@ -85,16 +94,20 @@ async def serve() -> None:
         # What the sandbox provider promises: a reference is one order, and an order shows at once or soon.
         sandbox = HttpProvider(session, settings.provider_url, idempotent=True, visibility_s=3, timeout_s=4)
         catalog, ledger = clients.channel(config, "catalog_svc"), clients.channel(config, "ledger_svc")
+        journal = JournalServiceStub(ledger)
         outside = Outside(
             catalog=CatalogServiceStub(catalog),
             stock=StockServiceStub(catalog),
-            journal=JournalServiceStub(ledger),
+            journal=journal,
             compliance=ByRules(db, settings.fingerprint_key, system_clock),
             router=providers.assemble(sandbox, Cashback(CashbackServiceStub(ledger)), settings.providers, guard),
             mailer=Mailer(*settings.smtp, settings.mail_sender),
+            purse=Purses(db, journal, system_clock),
         )
         vault = Vault.from_base64(settings.code_keys)
         room = assemble(db, idempotent, vault, outside, events.ingest, system_clock)
+        invitations = Invitations(vault, settings.site)
+        ordered = orders.assemble(db, idempotent, invitations, outside, system_clock, room)
         directory = ProgramDirectoryServicer(db, programs)
         secrets = {one.name: one.callback_secrets for one in settings.providers}
         callbacks = CallbacksServicer({providers.SANDBOX: settings.provider_secrets, **secrets}, room.look_again)
@@ -103,6 +116,9 @@ async def serve() -> None:
         reports = ReportsServicer(db, books, room.saga, system_clock)
         servicers = [
             served(redemptions_pb2, redemptions_pb2_grpc, "RedemptionsService", room.servicer),
+            served(orders_pb2, orders_pb2_grpc, "OrdersService", ordered.orders),
+            served(claims_pb2, claims_pb2_grpc, "ClaimsService", ordered.claims),
+            served(pages_pb2, pages_pb2_grpc, "ClaimPagesService", ordered.pages),
             served(review_pb2, review_pb2_grpc, "ReviewService", desk),
             served(reports_pb2, reports_pb2_grpc, "ReportsService", reports),
             served(providers_pb2, providers_pb2_grpc, "ProvidersService", callbacks),
@@ -111,10 +127,10 @@ async def serve() -> None:
             ),
             served(webhooks_pb2, webhooks_pb2_grpc, "WebhooksService", WebhooksServicer(db, idempotent, sealer, guard)),
             served(webhooks_pb2, webhooks_pb2_grpc, "EventsService", EventsServicer(db, deliveries.wake)),
-            served(messages_pb2, messages_pb2_grpc, "MessagesService", MessagesServicer(outside.mailer)),
+            served(messages_pb2, messages_pb2_grpc, "MessagesService", MessagesServicer(db, outside.mailer)),
             served(programs_pb2, programs_pb2_grpc, "ProgramDirectoryService", directory),
         ]
-        await server.serve(config, servicers, [*room.workers, deliveries, wiping])
+        await server.serve(config, servicers, [*room.workers, *ordered.workers, deliveries, wiping])
     await db.close()
 
 

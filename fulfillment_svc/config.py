@@ -17,7 +17,7 @@ _DEFAULT_SENDER = "Rewards <no-reply@rewards.mesh>"
 class Settings:
     """`smtp` is host and port; `code_keys` are the master keys, base64, one a line, the current one first.
     `provider_url` is the sandbox provider's, and `provider_secrets` sign its callbacks: base64, any of them may.
-    `providers` are those of live programs."""
+    `providers` are those of live programs. `site` is where claim links begin."""
 
     database_url: str
     fingerprint_key: bytes
@@ -28,12 +28,13 @@ class Settings:
     provider_secrets: tuple[str, ...]
     providers: tuple[Configured, ...]
     webhook_allow_loopback: bool
+    site: str
 
     @classmethod
     def from_env(cls) -> Self:
         """Reads REWARDS_DATABASE_URL, REWARDS_FINGERPRINT_KEY_FILE, REWARDS_CODE_KEY_FILE, REWARDS_SMTP,
         REWARDS_MAIL_FROM, REWARDS_PROVIDER_URL, REWARDS_PROVIDER_SECRET_FILE, REWARDS_PROVIDERS_FILE (see
-        `providers.mapped.configuration`) and REWARDS_WEBHOOK_ALLOW_LOOPBACK."""
+        `providers.mapped.configuration`), REWARDS_WEBHOOK_ALLOW_LOOPBACK and REWARDS_PUBLIC_URL."""
         host, _, port = required("REWARDS_SMTP").rpartition(":")
         name, _, address = os.environ.get("REWARDS_MAIL_FROM", _DEFAULT_SENDER).rpartition("<")
         allow_loopback = os.environ.get("REWARDS_WEBHOOK_ALLOW_LOOPBACK") == "true"
@@ -48,4 +49,5 @@ class Settings:
             provider_secrets=tuple(secret("REWARDS_PROVIDER_SECRET_FILE").decode().split()),
             providers=tuple(configuration.read(Path(providers), allow_http=allow_loopback)) if providers else (),
             webhook_allow_loopback=allow_loopback,
+            site=os.environ.get("REWARDS_PUBLIC_URL", "http://127.0.0.1:8080"),
         )

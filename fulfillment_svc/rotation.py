@@ -5,7 +5,11 @@ long as the service knows both. When it says that nothing is left, and every pro
 in its file, the old key may go.
 """
 
-from fulfillment_svc.codes import Vault
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from fulfillment_svc.codes import Place, Sealed, Vault
+from fulfillment_svc.orders import store as orders_store
 from fulfillment_svc.redemptions import secrets_store
 from fulfillment_svc.webhooks import sealed_store
 from fulfillment_svc.webhooks.sealer import Sealer
@@ -14,22 +18,34 @@ from svckit.db import Database, Tx
 BATCH = 100
 
 
+class Rewrapped(Protocol):
+    """A store of what the vault has sealed."""
+
+    async def rewrapping(self, tx: Tx, old_key_ids: Sequence[str], size: int) -> dict[Place, Sealed]:
+        """At most `size` sealed values of one program under old master keys, which nobody else is rewrapping."""
+
+    async def update_keys(self, tx: Tx, rewrapped: Mapping[Place, Sealed]) -> None:
+        """Stores data keys that were wrapped anew."""
+
+
 async def rewrap(db: Database, vault: Vault, sealer: Sealer) -> int:
     """How many sealed values were brought under the current master key; none is under a known older one then."""
-    return await _rewrap_codes(db, vault) + await _reseal_endpoints(db, sealer)
+    codes, invitations = await _rewrap(db, vault, secrets_store), await _rewrap(db, vault, orders_store)
+    return codes + invitations + await _reseal_endpoints(db, sealer)
 
 
 async def left(db: Database, vault: Vault, sealer: Sealer) -> int:
     """How many sealed values are under other master keys than the current one, known or not."""
     async with db.read() as tx:
         codes = await secrets_store.count_under_others(tx, vault.key_id)
-        return codes + await sealed_store.count_under_others(tx, sealer.key_id)
+        invitations = await orders_store.count_under_others(tx, vault.key_id)
+        return codes + invitations + await sealed_store.count_under_others(tx, sealer.key_id)
 
 
-async def _rewrap_codes(db: Database, vault: Vault) -> int:
+async def _rewrap(db: Database, vault: Vault, store: Rewrapped) -> int:
     async def work(tx: Tx) -> int:
-        found = await secrets_store.rewrapping(tx, vault.old_key_ids, BATCH)
-        await secrets_store.update_keys(tx, {place: vault.rewrap(one, place) for place, one in found.items()})
+        found = await store.rewrapping(tx, vault.old_key_ids, BATCH)
+        await store.update_keys(tx, {place: vault.rewrap(one, place) for place, one in found.items()})
         return len(found)
 
     total = 0

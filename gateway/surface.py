@@ -12,7 +12,7 @@ from rewards.options.v1 import options_pb2
 
 # The transcoder runs after the Lua filter, and the filter refuses every path that is not under one of these.
 # So a binding elsewhere could never be reached, and a native gRPC caller can never be transcoded.
-ROOTS: Final = ("/v1/", "/oauth/", "/.well-known/")
+ROOTS: Final = ("/v1/", "/oauth/", "/.well-known/", "/claim/")
 HTTP_BODY: Final = "google.api.HttpBody"
 ERRORS: Final = "rewards.errors.v1."
 DESCRIPTORS: Final = Path(__file__).resolve().parents[1] / "protos" / "gen" / "descriptors.binpb"
@@ -53,6 +53,11 @@ class Rpc:
     bindings: tuple[Binding, ...]
 
     @property
+    def documented(self) -> bool:
+        """True where it has a REST form for programs. Pages are for people, and no part of the contract."""
+        return any(family(binding.template) != "page" for binding in self.bindings)
+
+    @property
     def open_to_all(self) -> bool:
         """True where no credential is needed, or the path's token is one."""
         return bool(self.access.public or self.access.claim)
@@ -69,8 +74,8 @@ def load(path: Path) -> FileDescriptorSet:
 
 
 def for_transcoder(descriptors: FileDescriptorSet) -> FileDescriptorSet:
-    """The same without comments, which Envoy has no use for, and without `response_body`, which it refuses: the Lua
-    filter takes that part out of the answer."""
+    """The same without comments, which Envoy has no use for, and without `response_body`, which it refuses for anything
+    but a page: the Lua filter takes that part out of the answer."""
     copy = FileDescriptorSet()
     copy.CopyFrom(descriptors)
     for file in copy.file:
@@ -83,7 +88,8 @@ def for_transcoder(descriptors: FileDescriptorSet) -> FileDescriptorSet:
 
 
 def _clear_response_body(rule: http_pb2.HttpRule) -> None:
-    rule.ClearField("response_body")
+    if family(getattr(rule, str(rule.WhichOneof("pattern")))) != "page":
+        rule.ClearField("response_body")
     for more in rule.additional_bindings:
         _clear_response_body(more)
 
@@ -105,11 +111,13 @@ def published(descriptors: FileDescriptorSet) -> list[Rpc]:
 
 def family(template: str) -> str:
     """Which form a path's answers have: "v1" and "plain" refuse in the envelope, and v1 succeeds in it too; "oauth" has
-    RFC 6749's members, and "oauth_enveloped" those of both."""
+    RFC 6749's members, and "oauth_enveloped" those of both. A "page" is HTML, also where it refuses."""
     if template == "/oauth/Auth/Token":
         return "oauth_enveloped"
     if template.startswith("/oauth/"):
         return "oauth"
+    if template.startswith("/claim/"):
+        return "page"
     return "plain" if template.startswith("/.well-known/") else "v1"
 
 

@@ -6,14 +6,16 @@ like any other operator. The options are the request's fields, read off the prot
 """
 
 import argparse
+import base64
 import json
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import grpc
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToJson, ParseDict, ParseError
 from google.protobuf.message import Message
 from rewards.identity.v1 import access_pb2, programs_pb2
@@ -32,7 +34,7 @@ _TIMESTAMP: Final = "google.protobuf.Timestamp"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """An RPC. `wraps` is the field of the request that holds what the options fill, if it is not the request itself;
+    """An RPC. `wraps` is the field of the request whose own fields are options in its place, if there is one;
     `needs` are the options that this command has and cannot do without: all that the proto has, if there are none."""
 
     stub: Callable[[grpc.aio.Channel], Any]
@@ -48,6 +50,9 @@ _PROGRAM, _PARTNER, _CREDENTIAL = ("program_id",), ("program_id", "partner_id"),
 COMMANDS: Final = {
     ("program", "put"): Command(
         ProgramsServiceStub, "PutProgram", programs_pb2.PutProgramRequest, "create or change one", "program"
+    ),
+    ("program", "brand"): Command(
+        ProgramsServiceStub, "BrandProgram", programs_pb2.BrandProgramRequest, "replace how it shows itself", "branding"
     ),
     ("program", "list"): Command(ProgramsServiceStub, "ListPrograms", programs_pb2.ListProgramsRequest, "list all"),
     ("program", "revoke"): Command(
@@ -105,7 +110,7 @@ def add_to(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
         parser.set_defaults(call=command)
         if verb in {"create", "rotate"}:
             parser.add_argument("--idempotency-key", default=str(new_id()), help="for a safe second try")
-        for field in _filled(command).fields:
+        for field in _options(command):
             if not command.needs or field.name in command.needs:
                 _add_option(parser, field, needed=field.name in command.needs)
 
@@ -113,10 +118,8 @@ def add_to(nouns: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 async def run(asked: argparse.Namespace) -> int:
     """Calls what was asked for and prints the answer as JSON; the exit code."""
     command: Command = asked.call
-    given = {field.name: getattr(asked, field.name, None) for field in _filled(command).fields}
-    sent: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     try:
-        request = ParseDict({command.wraps: sent} if command.wraps else sent, command.request())
+        request = ParseDict(_sent(command, asked), command.request())
         async with _door() as channel:
             rpc = getattr(command.stub(channel), command.rpc)
             answer = await rpc(request, timeout=_TIMEOUT_S, metadata=_metadata(asked))
@@ -143,16 +146,30 @@ def _door() -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(address)
 
 
-def _filled(command: Command) -> Descriptor:
+def _options(command: Command) -> list[FieldDescriptor]:
+    """The fields that are options: the request's own, but in place of what it wraps that one's."""
     request: Any = command.request.DESCRIPTOR
-    filled: Descriptor = request.fields_by_name[command.wraps].message_type if command.wraps else request
-    return filled
+    wrapped = [inner for field in request.fields if field.name == command.wraps for inner in field.message_type.fields]
+    return [*(field for field in request.fields if field.name != command.wraps), *wrapped]
+
+
+def _sent(command: Command, asked: argparse.Namespace) -> dict[str, Any]:
+    """What was given for the options, as the request's JSON."""
+    own = command.request.DESCRIPTOR.fields_by_name
+    given = {field.name: getattr(asked, field.name, None) for field in _options(command)}
+    sent = {name: value for name, value in given.items() if value is not None}
+    request = {name: value for name, value in sent.items() if name in own}
+    if command.wraps:
+        request[command.wraps] = {name: value for name, value in sent.items() if name not in own}
+    return request
 
 
 def _add_option(parser: argparse.ArgumentParser, field: FieldDescriptor, *, needed: bool) -> None:
     option, message = f"--{field.name.replace('_', '-')}", field.message_type
     if message is not None and message.full_name != _TIMESTAMP:
         parser.add_argument(option, type=json.loads, metavar="JSON", help="as JSON")
+    elif field.type == FieldDescriptor.TYPE_BYTES:
+        parser.add_argument(option, type=_content, metavar="FILE", help="the file with it")
     elif field.is_repeated:
         parser.add_argument(option, nargs="+", required=needed)
     elif field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
@@ -162,3 +179,11 @@ def _add_option(parser: argparse.ArgumentParser, field: FieldDescriptor, *, need
     else:
         number = field.cpp_type in {FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64}
         parser.add_argument(option, type=int if number else str, required=needed)
+
+
+def _content(path: str) -> str:
+    """A file's bytes in JSON's form of them. Raises ArgumentTypeError if it cannot be read."""
+    try:
+        return base64.b64encode(Path(path).read_bytes()).decode()
+    except OSError as error:
+        raise argparse.ArgumentTypeError(error.strerror) from None

@@ -57,6 +57,7 @@ programs: Final = Table(
     Column("clock_offset_s", BigInteger, nullable=False),
     # Serialized rewards.identity.v1.Policy, which the ledger reads and, for attributes, the room of members.
     Column("policy", LargeBinary, nullable=False, server_default=text("''::bytea")),
+    Column("branding", LargeBinary, nullable=False, server_default=text("''::bytea"), comment="Serialized Branding"),
     Column("version", BigInteger, nullable=False),
     _at("revoked_at", nullable=True),
     CheckConstraint("mode IN ('SANDBOX', 'LIVE')", name="programs_mode_known"),

@@ -31,6 +31,7 @@ class Program:
     points_per_unit: int
     clock_offset: timedelta
     policy: pb.Policy = field(default_factory=pb.Policy)
+    branding: pb.Branding = field(default_factory=pb.Branding)
 
     def now(self, clock: Clock = system_clock) -> datetime:
         """The program's time (UTC): real time, or moved where a sandbox has moved it (design decision 12)."""
@@ -58,9 +59,8 @@ class Programs:
         settings = await tx.scalar(select(self._table.c.settings).where(self._table.c.program_id == program_id))
         if settings is None:
             raise Refused(Reason.NOT_FOUND, "There is no such program.")
-        program = _program(pb.Program.FromString(settings))
-        self._read[program_id] = (time.monotonic(), program)
-        return program
+        self._read[program_id] = (time.monotonic(), _program(pb.Program.FromString(settings)))
+        return self._read[program_id][1]
 
     async def read(self, db: Database, program_id: str) -> Program:
         """As `get`, on a connection of its own where the cache is too old."""
@@ -107,5 +107,5 @@ class ProgramDirectoryServicer(ProgramDirectoryServiceServicer):
 
 
 def _program(of: pb.Program) -> Program:
-    sandbox, zone, offset = of.mode == pb.Program.SANDBOX, ZoneInfo(of.time_zone), timedelta(seconds=of.clock_offset_s)
-    return Program(of.program_id, sandbox, zone, of.currency, of.asset, of.points_per_unit, offset, of.policy)
+    sandbox, tz, skew = of.mode == pb.Program.SANDBOX, ZoneInfo(of.time_zone), timedelta(seconds=of.clock_offset_s)
+    return Program(of.program_id, sandbox, tz, of.currency, of.asset, of.points_per_unit, skew, of.policy, of.branding)

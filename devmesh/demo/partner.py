@@ -100,7 +100,7 @@ class Partner:
 
 def _hide(body: dict[str, Any] | None) -> object:
     """The body with secrets cut short: a screen is a log too."""
-    secret = {"access_token", "client_secret", "secret"}
+    secret = {"access_token", "client_secret", "redemptionUrl", "secret"}
     if isinstance(body, dict):
         return {name: f"{str(value)[:6]}…" if name in secret else _hide(value) for name, value in body.items()}
     return body

@@ -25,6 +25,7 @@ async def tell(mesh: Mesh, screen: Screen) -> None:
         await _earn(partner)
         await _redeem_points(partner)
         redeemed = await _redeem_reward(partner)
+        await _order(partner)
         await _refusals(partner)
         await _rate_limit(Partner(http, screen), mesh)
         await _where_it_went(mesh, screen, sink, redeemed)
@@ -95,6 +96,37 @@ async def _redeem_reward(partner: Partner) -> dict[str, Any]:
     await partner.call("POST", "/v1/GetBalance", {"memberId": "m_ada"})
     partner.expect("800 points are gone, none is held", 200, balance=450, available=450, held=0)
     return {**redemption, "traceId": answer.headers.get("x-trace-id", "")}
+
+
+async def _order(partner: Partner) -> None:
+    partner.screen.heading("rewards somebody who is no member: a value, a menu, and a link to choose by")
+    menu = [{"type": "closed_loop", "brands": ["copperleaf coffee", "amberline books"]}]
+    order = {"value": 20, "currency": "USD", "options": menu, "delivery": "link"}
+    ordered = await partner.call("POST", "/v1/orders", order, key="demo-order")
+    partner.expect("the whole value is held, and nobody else knows the link", 200, status="PENDING", remaining=20)
+    link = f"/v1/claims/{str(ordered.result.get('redemptionUrl')).rpartition('/')[2]}"
+    recipient = Partner(partner.http, partner.screen)
+    await recipient.call("GET", f"{link}?country=US", quiet=True)
+    choices = [one["rewardId"] for one in recipient.last.result.get("menu", [])]
+    shown = choices == ["amberline-books-us", "copperleaf-coffee-us"]
+    partner.screen.expect(f"the recipient, without any credential, may choose from {choices}", held=shown)
+    part = {"rewardId": "copperleaf-coffee-us", "denomination": 10, "country": "US"}
+    claimed = await recipient.call("POST", f"{link}:claim", part, key="demo-claim", quiet=True)
+    recipient.expect("a part of the value is claimed", 200, denomination=10)
+    await _until_claimed(partner, str(ordered.result.get("orderId")))
+    partner.expect("the rest stays to be claimed", 200, status="PARTIALLY_REDEEMED", remaining=10)
+    seen = {"claimId": claimed.result.get("claimId")}
+    await recipient.call("POST", f"{link}:reveal", seen, quiet=True)
+    partner.screen.expect("whoever has claimed it sees the code", held=bool(recipient.last.result.get("code")))
+
+
+async def _until_claimed(partner: Partner, order_id: str, within_s: float = 15.0) -> None:
+    deadline_s = time.monotonic() + within_s
+    while (await partner.call("GET", f"/v1/orders/{order_id}", quiet=True)).result.get("status") == "PENDING":
+        if time.monotonic() > deadline_s:
+            break
+        await asyncio.sleep(0.1)
+    await partner.call("GET", f"/v1/orders/{order_id}")
 
 
 async def _until_terminal(partner: Partner, redemption_id: str, within_s: float = 15.0) -> dict[str, Any]:

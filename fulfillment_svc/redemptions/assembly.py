@@ -25,12 +25,13 @@ WORKERS: Final = 16
 
 class Room(NamedTuple):
     """The room of redemptions. `wake` tells a worker that one waits for it, `look_again` takes what a provider
-    has called about."""
+    has called about, and `revealing` shows codes."""
 
     servicer: RedemptionsServicer
     saga: Saga
     wake: Callable[[], None]
     look_again: LookAgain
+    revealing: Revealing
     workers: list[Worker]
 
 
@@ -52,4 +53,5 @@ def assemble(
 
     intake = Intake(db, idempotent, outside.catalog, outside.router, vault, clock)
     desks = Desks(intake, Cancelling(db, idempotent, saga), Revealing(db, vault), saga)
-    return Room(RedemptionsServicer(db, idempotent, desks, wake), saga, wake, look_again, workers)
+    servicer = RedemptionsServicer(db, idempotent, desks, wake)
+    return Room(servicer, saga, wake, look_again, desks.revealing, workers)

@@ -55,5 +55,5 @@ class Cancelling:
 def _check(found: Redemption) -> None:
     if not rules.decided(found):
         raise Refused(Reason.CONFLICT, "It is not decided yet whether the value can be held.")
-    if (found.state, Answer.CALLED_OFF) not in EDGES:
+    if found.order_id is not None or (found.state, Answer.CALLED_OFF) not in EDGES:
         raise Refused(Reason.NOT_CANCELLABLE, "The provider may know of this redemption, or it has ended.")

@@ -9,6 +9,7 @@ import os
 import signal
 from typing import Final
 
+from fulfillment_svc.orders.states import Step as OrderStep
 from fulfillment_svc.redemptions.states import Step
 
 NAMES: Final = (
@@ -19,6 +20,13 @@ NAMES: Final = (
     "cancel.before",
     "cancel.after",
     "review.claimed",
+)
+OF_ORDERS: Final = (
+    "place.before",
+    "place.after",
+    *(f"{step}.{boundary}" for step in OrderStep for boundary in ("before", "after", "stored")),
+    "claim.before",
+    "claim.after",
 )
 
 _armed: dict[str, tuple[str, int]] = {}
@@ -33,7 +41,7 @@ def load(setting: str) -> None:
     _armed.clear()
     for one in filter(None, setting.split(",")):
         name, action, *count = one.split(":")
-        if name not in NAMES or action not in ("kill", "raise"):
+        if name not in (*NAMES, *OF_ORDERS) or action not in ("kill", "raise"):
             raise ValueError(f"no failpoint {one}")
         _armed[name] = (action, int(*count) if count else 1)
 

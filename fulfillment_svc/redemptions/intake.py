@@ -9,8 +9,9 @@ from fulfillment_svc.providers.routing import Router
 from fulfillment_svc.redemptions import failpoints, rules, secrets_store, store, wire
 from fulfillment_svc.redemptions.saga import REQUEST_LEASE_S
 from fulfillment_svc.redemptions.values import Redemption, Unit
+from fulfillment_svc.requests import keep_refusal, traceparent
 from fulfillment_svc.tables import programs
-from svckit import idempotency, telemetry
+from svckit import idempotency
 from svckit.clients import invoke
 from svckit.clock import Clock, new_id
 from svckit.db import Database, Tx
@@ -53,7 +54,7 @@ class Intake:
         try:
             new = await self._choose(claim, request)
         except Refused as refusal:
-            return await self._refuse(claim, refusal)
+            return await keep_refusal(self._db, self._idempotency, claim, refusal)
         failpoints.reach("begin.before")
         begun = await self._begin(claim, new, request)
         failpoints.reach("begin.after")
@@ -77,7 +78,7 @@ class Intake:
             created_at=program.now(self._clock),
             units=(Unit(),) * choice.quantity,
             country=country,
-            traceparent=_traceparent(),
+            traceparent=traceparent(),
             state=rules.first(choice),
         )
 
@@ -95,24 +96,3 @@ class Intake:
             return new
 
         return await self._db.transact(work)
-
-    async def _refuse(self, claim: Claim, refusal: Refused) -> Outcome:
-        """Keeps a refusal that binds; or gives what a twin has kept. Raises a refusal that does not bind."""
-        if not refusal.binds:
-            raise refusal
-        outcome = idempotency.refused(claim, refusal)
-
-        async def work(tx: Tx) -> Outcome | None:
-            recorded = await self._idempotency.record(tx, claim, outcome)
-            return None if recorded else await self._idempotency.find(tx, claim)
-
-        kept = await self._db.transact(work)
-        if kept is None:
-            raise refusal
-        return kept
-
-
-def _traceparent() -> str:
-    headers: dict[str, str] = {}
-    telemetry.propagator.inject(headers)
-    return headers.get("traceparent", "")

@@ -8,15 +8,15 @@ from datetime import datetime
 from email.errors import MessageError
 from email.headerregistry import Address
 from email.message import EmailMessage
-from email.utils import format_datetime
-from html import escape
 from typing import Final, Self
 
 import aiosmtplib
 
+from fulfillment_svc.looks.letters import letter
+from fulfillment_svc.looks.theme import Theme
+from fulfillment_svc.looks.words import amount
 from fulfillment_svc.redemptions.states import Answer
 from fulfillment_svc.redemptions.values import Redemption, Reply
-from svckit import money
 from svckit.errors import Reason, Refused
 
 TIMEOUT_S: Final = 8.0
@@ -57,13 +57,10 @@ class Mailer:
         self._port = port
         self._sender = sender
 
-    async def deliver(self, redemption: Redemption, recipient: Recipient, codes: Sequence[str], at: datetime) -> Reply:
-        """Sends the codes. Again after a lost answer it is the same mail, known by its Message-ID."""
-        return await self.send(compose(redemption, codes, at), recipient.address(), str(redemption.redemption_id))
-
-    async def send(self, message: EmailMessage, to: Address, message_id: str) -> Reply:
-        """Sends a mail that has everything but its addresses and its id."""
-        message["From"] = self._sender
+    async def send(self, message: EmailMessage, theme: Theme, to: Address, message_id: str) -> Reply:
+        """Sends a mail that has everything but its addresses and its id, in the name that `theme` shows. Again after a
+        lost answer it is the same mail, known by that id."""
+        message["From"] = Address(theme.name, addr_spec=self._sender.addr_spec)
         message["To"] = to
         message["Message-ID"] = f"<{message_id}@{self._sender.domain}>"
         try:
@@ -76,35 +73,21 @@ class Mailer:
         return Reply(Answer.DONE)
 
 
-def compose(redemption: Redemption, codes: Sequence[str], at: datetime) -> EmailMessage:
-    """The mail without its addresses: plain text, and the same as HTML that loads nothing from elsewhere."""
+def compose(theme: Theme, redemption: Redemption, codes: Sequence[str], at: datetime) -> EmailMessage:
+    """The mail without its addresses."""
     choice = redemption.choice
-    value = f"{money.major(choice.denomination_minor, choice.currency):.{money.exponent(choice.currency)}f}"
-    worth = f"{value} {choice.currency}"
-    message = EmailMessage()
-    message["Subject"] = f"Your {' '.join(choice.brand.split())} reward"
-    message["Date"] = format_datetime(at)
-    message["Auto-Submitted"] = "auto-generated"
-    message.set_content(
-        _TEXT.format(
-            name=choice.reward_name,
-            brand=choice.brand,
-            points=f"{redemption.issued_points:,}",
-            codes="\n".join(f"    {code}    worth {worth}" for code in codes),
-            reference=redemption.redemption_id,
-        )
+    return letter(
+        "reward",
+        theme,
+        f"Your {choice.brand} reward",
+        at,
+        name=choice.reward_name,
+        brand=choice.brand,
+        points=f"{redemption.issued_points:,}" if choice.points else "",
+        codes=codes,
+        worth=amount(choice.denomination_minor, choice.currency),
+        reference=redemption.redemption_id,
     )
-    message.add_alternative(
-        _HTML.format(
-            name=escape(choice.reward_name),
-            brand=escape(choice.brand),
-            points=f"{redemption.issued_points:,}",
-            codes="".join(_HTML_CODE.format(code=escape(code), worth=escape(worth)) for code in codes),
-            reference=redemption.redemption_id,
-        ),
-        subtype="html",
-    )
-    return message
 
 
 def _failure(error: aiosmtplib.SMTPException) -> Reply:
@@ -114,38 +97,3 @@ def _failure(error: aiosmtplib.SMTPException) -> Reply:
     if codes and min(codes) >= aiosmtplib.SMTPStatus.syntax_error:
         return Reply(Answer.REFUSED, "MAIL_REFUSED")
     return Reply(Answer.UNKNOWN, "MAIL_UNREACHABLE")
-
-
-_TEXT: Final = """\
-Here is your reward: {name} of {brand}, for {points} points.
-
-{codes}
-
-A code is as good as cash. Keep this mail to yourself: we never ask for a
-code, neither by mail nor by phone.
-
-Reference: {reference}
-"""
-
-_HTML: Final = """\
-<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Your reward</title></head>
-<body style="margin:0;padding:24px;background:#f4f4f2;color:#1c1c1a;font:16px/1.5 Georgia,serif">
-<div style="max-width:520px;margin:0 auto;padding:32px;background:#fff;border:1px solid #dcdcd6;border-radius:8px">
-<h1 style="margin:0 0 4px;font-size:24px;font-weight:normal">{brand}</h1>
-<p style="margin:0 0 24px;color:#5c5c56">{name}, for {points} points</p>
-{codes}
-<p style="margin:24px 0 0">A code is as good as cash. Keep this mail to yourself: we never ask for a code,
-neither by mail nor by phone.</p>
-<p style="margin:24px 0 0;color:#5c5c56;font-size:13px">Reference {reference}</p>
-</div>
-</body>
-</html>
-"""
-
-_HTML_CODE: Final = """\
-<p style="margin:0 0 12px;padding:16px;background:#f4f4f2;border-radius:6px">
-<span style="font:20px/1.3 monospace;letter-spacing:1px">{code}</span><br>
-<span style="color:#5c5c56;font-size:14px">worth {worth}</span></p>
-"""

@@ -30,6 +30,7 @@ from svckit.idempotency import Claim, Idempotency
 
 CREATE: Final = "CreateRedemption"
 CANCEL: Final = "CancelRedemption"
+CLAIM: Final = "CreateClaim"
 # Longer than the slowest step, and for a request longer than any request may run.
 LEASE_S: Final = 15.0
 REQUEST_LEASE_S: Final = 8.0
@@ -139,9 +140,13 @@ class Saga:
         ends = rules.ended(after) and not rules.ended(before)
         if ends and after.issued_minor < after.choice.value_minor:
             await compliance.count(tx, after.program_id, after.redemption_id, after.issued_minor)
-        if rules.decided(after) and not rules.decided(before):
+        answered = rules.decided(after) and not rules.decided(before)
+        if answered:
             await self._answer(tx, after)
-        elif ends:
+        if after.order_id is not None:
+            if told := await self._steps.purse.settle(tx, before, after, reply):
+                await self._ingest(tx, told)
+        elif ends and not answered:
             program = await programs.get(tx, after.program_id)
             await self._ingest(tx, [wire.ended(after, program.now(self._clock))])
             if after.state is State.CANCELLED:
@@ -158,9 +163,11 @@ class Saga:
 
     async def _answer(self, tx: Tx, redemption: Redemption) -> None:
         """Keeps the outcome of the request under its key, for whoever asks with it again."""
-        claim = Claim(redemption.program_id, CREATE, redemption.idempotency_key, fingerprint=b"")
+        operation = CREATE if redemption.order_id is None else CLAIM
+        claim = Claim(redemption.program_id, operation, redemption.idempotency_key, fingerprint=b"")
         if redemption.refusal is None:
-            await self._idempotency.finish(tx, claim, idempotency.done(claim, wire.created(redemption)))
+            answer = wire.created(redemption) if redemption.order_id is None else wire.claimed(redemption)
+            await self._idempotency.finish(tx, claim, idempotency.done(claim, answer))
             return
         refusal = from_status(RpcStatus.FromString(redemption.refusal))
         if refusal.binds:

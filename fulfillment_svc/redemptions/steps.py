@@ -15,11 +15,13 @@ from rewards.ledger.v1.journal_pb2 import AccountRef, CaptureHoldRequest, PlaceH
 
 from fulfillment_svc.codes import RECIPIENT, SealBrokenError, Vault
 from fulfillment_svc.compliance import Compliance, Effect, Subject
+from fulfillment_svc.looks.theme import Theme
 from fulfillment_svc.providers import Issued, Item, NotSeen, NotSent, Order, Pending, Rejected, Unknown
 from fulfillment_svc.providers.routing import Router
 from fulfillment_svc.providers.serving import Route
 from fulfillment_svc.redemptions import secrets_store
-from fulfillment_svc.redemptions.mail import Mailer, Recipient
+from fulfillment_svc.redemptions.mail import Mailer, Recipient, compose
+from fulfillment_svc.redemptions.purses import Purse
 from fulfillment_svc.redemptions.rules import completed, definite
 from fulfillment_svc.redemptions.states import Answer, State, Step
 from fulfillment_svc.redemptions.values import Conduct, Redemption, Reply
@@ -47,10 +49,12 @@ class Outside(NamedTuple):
     compliance: Compliance
     router: Router
     mailer: Mailer
+    purse: Purse
 
 
 class Steps:
-    """Takes steps. Nothing of the redemption is changed here: the caller stores what comes back."""
+    """Takes steps. Nothing of the redemption is changed here: the caller stores what comes back. `purse` pays for
+    claims."""
 
     def __init__(self, db: Database, outside: Outside, vault: Vault, clock: Clock) -> None:
         self._db = db
@@ -59,6 +63,7 @@ class Steps:
         self._compliance = outside.compliance
         self._router = outside.router
         self._mailer = outside.mailer
+        self.purse = outside.purse
         self._vault = vault
         self._clock = clock
         self._takes: dict[Step, Callable[[Redemption], Awaitable[Reply]]] = {
@@ -76,6 +81,9 @@ class Steps:
             Step.VOID_FUNDING: lambda one: self._void(one, Step.VOID_FUNDING, one.funding_hold_id),
             Step.RELEASE_STOCK: self._release,
         }
+        # A claim has no holds of its own.
+        idle = (Step.HOLD_POINTS, Step.HOLD_FUNDING, Step.CAPTURE_POINTS, Step.VOID_POINTS, Step.VOID_FUNDING)
+        self._takes_of_claims = self._takes | dict.fromkeys(idle, _nothing) | {Step.CAPTURE_FUNDING: self.purse.capture}
 
     def conduct(self, redemption: Redemption) -> Conduct:
         """What the redemption's provider promises."""
@@ -85,7 +93,8 @@ class Steps:
     async def take(self, step: Step, redemption: Redemption) -> Reply:
         """Takes the step and tells what came back. A refusal that is not definite is UNKNOWN."""
         try:
-            return await self._takes[step](redemption)
+            takes = self._takes if redemption.order_id is None else self._takes_of_claims
+            return await takes[step](redemption)
         except Refused as refusal:
             answer = Answer.REFUSED if definite(refusal) else Answer.UNKNOWN
             return Reply(answer, Reason.Name(refusal.reason), refusal=refusal.status().SerializeToString())
@@ -132,7 +141,9 @@ class Steps:
         try:
             email = Recipient.from_bytes((await self._opened(redemption))[RECIPIENT]).email
             choice, named = redemption.choice, (redemption.program_id, redemption.redemption_id)
-            subject = Subject(*named, email, redemption.country, choice.currency, choice.value_minor)
+            # Of whoever has only a link no more is known than that all of an order's claims are the same person's.
+            who = email or f"order {redemption.order_id}"
+            subject = Subject(*named, who, redemption.country, choice.currency, choice.value_minor)
             verdict = await self._compliance.check(subject)
         except SealBrokenError:
             return Reply(Answer.HELD, "RECIPIENT_UNREADABLE")
@@ -196,15 +207,24 @@ class Steps:
             opened = await self._opened(redemption)
         except SealBrokenError:
             return Reply(Answer.REFUSED, "CODE_UNREADABLE")
+        theme = Theme.of((await programs.read(self._db, redemption.program_id)).branding)
         recipient = Recipient.from_bytes(opened.pop(RECIPIENT))
+        if not recipient.email:
+            # Whoever has claimed it by a link looks at the code there.
+            return Reply(completed(redemption))
         codes = [code.decode() for code in opened.values()]
-        reply = await self._mailer.deliver(redemption, recipient, codes, self._clock())
+        mail = compose(theme, redemption, codes, self._clock())
+        reply = await self._mailer.send(mail, theme, recipient.address(), str(redemption.redemption_id))
         return replace(reply, answer=completed(redemption)) if reply.answer is Answer.DONE else reply
 
     async def _opened(self, redemption: Redemption) -> dict[int, bytes]:
         async with self._db.read() as tx:
             sealed = await secrets_store.secrets(tx, redemption)
         return {place.number: self._vault.open(one, place) for place, one in sealed.items()}
+
+
+async def _nothing(_: Redemption) -> Reply:
+    return Reply(Answer.DONE)
 
 
 async def _settle(rpc: Any, request: ConsumeStockRequest | ReleaseStockRequest) -> Reply:

@@ -35,7 +35,7 @@ class Then(NamedTuple):
 
 
 async def insert_redemption(tx: Tx, new: Redemption, lease_s: float) -> None:
-    """Stores a new redemption with its items, claimed for `lease_s`."""
+    """Stores a new redemption with its items, claimed for `lease_s`; free for a worker at once if that is nothing."""
     row = {
         "program_id": new.program_id,
         "redemption_id": new.redemption_id,
@@ -46,9 +46,10 @@ async def insert_redemption(tx: Tx, new: Redemption, lease_s: float) -> None:
         "created_at": new.created_at,
         "traceparent": new.traceparent,
         "fencing_token": new.fencing_token,
+        "order_id": new.order_id,
         **_progress(new),
         "due_at": _from_now(lease_s),
-        "leased": True,
+        "leased": lease_s > 0,
     }
     await tx.execute(insert(redemptions).values(row))
     numbers = range(1, new.choice.quantity + 1)

@@ -84,11 +84,22 @@ redemptions: Final = Table(
     Column(
         "limited", Boolean, nullable=False, server_default=false(), comment="units of its reward's stock are put by"
     ),
+    Column("order_id", Uuid, comment="of a claim, which takes its value from there"),
     CheckConstraint(f"state IN ({_STATES})", name="redemptions_state_known"),
-    CheckConstraint("points > 0", name="redemptions_points_positive"),
+    CheckConstraint("(points > 0) = (order_id IS NULL)", name="redemptions_points_unless_claims"),
     CheckConstraint("quantity > 0 AND denomination_minor > 0", name="redemptions_value_positive"),
     # So there is no state that nobody works on (R7). One that has ended may be due, to be looked at again.
     CheckConstraint(f"due_at IS NOT NULL OR state IN ({_ENDED})", name="redemptions_due_unless_ended"),
+    ForeignKeyConstraint(
+        ["program_id", "order_id"], ["orders.program_id", "orders.order_id"], name="redemptions_order"
+    ),
+    Index(
+        "redemptions_by_order",
+        "program_id",
+        "order_id",
+        "redemption_id",
+        postgresql_where=text("order_id IS NOT NULL"),
+    ),
     Index("redemptions_by_member", "program_id", "member_id", "redemption_id"),
     # What a report shows of a period, in its order.
     Index(

@@ -7,11 +7,12 @@ from uuid import UUID
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from rewards.catalog.v1.rewards_pb2 import QuoteRewardRequest, QuoteRewardResponse, Reward
+from rewards.fulfillment.v1 import claims_pb2, orders_pb2
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 from rewards.fulfillment.v1.webhooks_pb2 import Event
 
 from fulfillment_svc.redemptions.mail import Recipient
-from fulfillment_svc.redemptions.states import GIVEN_BACK, State
+from fulfillment_svc.redemptions.states import GIVEN_BACK, State, Status
 from fulfillment_svc.redemptions.values import Choice, Redemption, Unit
 from svckit import money
 from svckit.clock import new_id
@@ -82,6 +83,25 @@ def redemption(one: Redemption) -> pb.Redemption:
 def created(one: Redemption) -> pb.CreateRedemptionResponse:
     """The answer to the request that made it, which is also kept under its key."""
     return pb.CreateRedemptionResponse(redemption=redemption(one))
+
+
+def claim(one: Redemption) -> orders_pb2.OrderClaim:
+    """A claim as partners see it, and whoever has made it."""
+    statuses = {Status.REVIEW: "REVIEW", Status.FULFILLED: "FULFILLED", Status.FAILED: "FAILED"}
+    return orders_pb2.OrderClaim(
+        claim_id=str(one.redemption_id),
+        status=orders_pb2.OrderClaim.Status.Value(statuses.get(one.status, "PROCESSING")),
+        reward_id=one.choice.reward_id,
+        brand=one.choice.brand,
+        denomination=money.major(one.choice.denomination_minor, one.choice.currency),
+        code_masked=one.units[0].masked,
+        created_at=_timestamp(one.created_at),
+    )
+
+
+def claimed(one: Redemption) -> claims_pb2.CreateClaimResponse:
+    """The answer to the request that claimed it, which is also kept under its key."""
+    return claims_pb2.CreateClaimResponse(claim=claim(one))
 
 
 def cancelled(one: Redemption) -> pb.CancelRedemptionResponse:

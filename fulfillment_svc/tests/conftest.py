@@ -22,8 +22,8 @@ from svckit.db import Database
 from svckit.testing import calling, serving
 
 _EMPTY = """
-TRUNCATE redemptions, compliance_recipients, idempotency_keys, programs, events, event_sequences, webhook_endpoints
-CASCADE
+TRUNCATE redemptions, orders, compliance_recipients, idempotency_keys, programs, events, event_sequences,
+    webhook_endpoints CASCADE
 """
 
 

@@ -14,6 +14,10 @@ from grpc_status import rpc_status
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
 from rewards.catalog.v1.stock_pb2_grpc import StockServiceStub
 from rewards.fulfillment.v1 import (
+    claims_pb2,
+    claims_pb2_grpc,
+    orders_pb2,
+    orders_pb2_grpc,
     providers_pb2,
     providers_pb2_grpc,
     redemptions_pb2,
@@ -29,6 +33,9 @@ from sqlalchemy import text
 
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.compliance.by_rules import ByRules
+from fulfillment_svc.orders import assembly as orders
+from fulfillment_svc.orders.invitations import Invitations
+from fulfillment_svc.orders.purse import Purses
 from fulfillment_svc.providers import assembly as providers
 from fulfillment_svc.providers.callbacks import CallbacksServicer
 from fulfillment_svc.providers.cashback import Cashback
@@ -52,6 +59,7 @@ from svckit.idempotency import Idempotency
 from svckit.server import Served
 from svckit.testing import headers, partner
 
+SITE = "https://rewards.example"
 SENDER = Address("Rewards", addr_spec="no-reply@rewards.mesh")
 
 
@@ -79,16 +87,28 @@ class Harness:
 
     async def assemble(self) -> Room:
         """A room on the same database, as another process would have one."""
+        outside, vault = await self.outside(), Vault([self.master_key])
+        return assemble(self.db, self.idempotent(), vault, outside, events.ingest, system_clock)
+
+    async def assemble_orders(self, room: Room) -> orders.Room:
+        """The rooms of orders and claims beside it."""
+        invitations = Invitations(Vault([self.master_key]), SITE)
+        outside = await self.outside()
+        return orders.assemble(self.db, self.idempotent(), invitations, outside, system_clock, room)
+
+    async def outside(self) -> Outside:
+        """Whom the rooms talk to."""
         catalog = await self.world.channel("fulfillment_svc", self.world.catalog)
-        outside = Outside(
+        journal = JournalServiceStub(await self.world.channel("fulfillment_svc", self.world.ledger))
+        return Outside(
             catalog=CatalogServiceStub(catalog),
             stock=StockServiceStub(catalog),
-            journal=JournalServiceStub(await self.world.channel("fulfillment_svc", self.world.ledger)),
+            journal=journal,
             compliance=ByRules(self.db, b"fingerprint", system_clock),
             router=self.router(await self.world.channel("fulfillment_svc", self.world.ledger)),
             mailer=Mailer("127.0.0.1", self.mailbox.port, SENDER),
+            purse=Purses(self.db, journal, system_clock),
         )
-        return assemble(self.db, self.idempotent(), Vault([self.master_key]), outside, events.ingest, system_clock)
 
     def router(self, ledger: grpc.aio.Channel) -> Router:
         """The lines of providers, as the service has them."""
@@ -102,6 +122,7 @@ class Harness:
     async def served(self) -> list[Served]:
         """What the service serves of the room."""
         room = await self.assemble()
+        ordered = await self.assemble_orders(room)
         callbacks = CallbacksServicer({"sandbox": ["b2xkIHNlY3JldA==", self.provider.door.secret]}, room.look_again)
         return [
             Served(
@@ -119,6 +140,16 @@ class Harness:
                 review_pb2_grpc.add_ReviewServiceServicer_to_server,
                 ReviewServicer(self.db, self.idempotent(), room.saga, room.wake),
             ),
+            Served(
+                orders_pb2.DESCRIPTOR.services_by_name["OrdersService"],
+                orders_pb2_grpc.add_OrdersServiceServicer_to_server,
+                ordered.orders,
+            ),
+            Served(
+                claims_pb2.DESCRIPTOR.services_by_name["ClaimsService"],
+                claims_pb2_grpc.add_ClaimsServiceServicer_to_server,
+                ordered.claims,
+            ),
         ]
 
     async def serve(self, channel: grpc.aio.Channel) -> None:
@@ -127,6 +158,8 @@ class Harness:
         self.stub = redemptions_pb2_grpc.RedemptionsServiceStub(channel)
         self.callbacks = providers_pb2_grpc.ProvidersServiceStub(channel)
         self.desk = review_pb2_grpc.ReviewServiceStub(channel)
+        self.orders = orders_pb2_grpc.OrdersServiceStub(channel)
+        self.claims = claims_pb2_grpc.ClaimsServiceStub(channel)
 
     def answer_callbacks(self) -> None:
         """From now on the provider's callbacks reach the room."""

@@ -202,6 +202,22 @@ class Tenant:
         request = catalog_pb.PutRewardsRequest(program_id=self.program_id, rewards=rewards, prices=prices)
         await catalog_grpc.CatalogServiceStub(channel).PutRewards(request, metadata=_OPERATOR)
 
+    async def put_reward(self, reward_id: str, **changes: Any) -> None:
+        """One more reward in the catalog: a card of 10 and 25 dollars, unless changed."""
+        channel = await self._world.channel("gateway", self._world.catalog)
+        card: dict[str, Any] = {
+            "name": f"{reward_id} card",
+            "brand": reward_id,
+            "category": "retail",
+            "kind": catalog_pb.Reward.CLOSED_LOOP,
+            "countries": ["DE", "US"],
+            "currency": "USD",
+        }
+        sold = {} if "denomination_range" in changes else {"denominations": [10.0, 25.0]}
+        reward = catalog_pb.Reward(reward_id=reward_id, **(card | sold | changes))
+        request = catalog_pb.PutRewardsRequest(program_id=self.program_id, rewards=[reward])
+        await catalog_grpc.CatalogServiceStub(channel).PutRewards(request, metadata=_OPERATOR)
+
     async def limit(self, units: int | None) -> None:
         """Says how many there are of the reward."""
         channel = await self._world.channel("gateway", self._world.catalog)

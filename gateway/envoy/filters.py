@@ -17,7 +17,7 @@ _AUTHZ: Final = "envoy.filters.http.ext_authz"
 # Callers without a credential share what their address may do: the sandbox and an office have one address.
 _PEER_LIMIT: Final = {"rps": "50", "burst": "200", "cost": "1"}
 # Where secrets and codes could be guessed an address has this much of each Envoy, whatever credentials it shows.
-_GUESSED: Final = "/rewards.identity.v1.(SignIn|Token)Service/.*"
+_GUESSED: Final = "/rewards.(identity.v1.(SignIn|Token)|fulfillment.v1.Claim(s|Pages))Service/.*"
 _GUESSES_PER_S, _GUESSES_BURST = 50, 200
 # While the limiter is down, each credential or address has this much of each Envoy.
 _LOCAL_RPS, _LOCAL_BURST = 200, 400

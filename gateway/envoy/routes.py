@@ -5,13 +5,14 @@ from typing import Any, Final
 
 from gateway.envoy.clusters import NOWHERE
 from gateway.openapi.document import PATH
-from gateway.surface import ROOTS, Rpc
+from gateway.surface import ROOTS, Rpc, family
 
 DEADLINE_MS: Final = 5_000
 # Services give up at the deadline and say so in words; Envoy's own timeout is for one that does not. It counts from the
 # end of the request. A max_stream_duration, also one that only caps grpc-timeout, would take its place.
 _TIMEOUT: Final = "5.5s"
 _CORS: Final = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.CorsPolicy"
+_OFF: Final = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
 _OURS: Final = ("x-envoy-original-path", "x-envoy-original-method")
 _CREDENTIALS: Final = ("authorization", "x-api-key", "cookie")
 
@@ -37,7 +38,6 @@ def virtual_host(rpcs: Iterable[Rpc], document: str) -> dict[str, Any]:
 
 def _document(text: str) -> dict[str, Any]:
     """The document, out of Envoy's own memory: no credential, no service, and so no filter that asks for either."""
-    skipped = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "disabled": True}
     headers = {
         "content-type": "application/json",
         "cache-control": "public, max-age=300",
@@ -49,8 +49,8 @@ def _document(text: str) -> dict[str, Any]:
         "match": {"path": PATH},
         "direct_response": {"status": 200, "body": {"inline_string": text}},
         "typed_per_filter_config": {
-            "envoy.filters.http.grpc_json_transcoder": skipped,
-            "envoy.filters.http.ext_authz": skipped,
+            "envoy.filters.http.grpc_json_transcoder": _OFF,
+            "envoy.filters.http.ext_authz": _OFF,
         },
         "response_headers_to_add": [
             {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
@@ -81,8 +81,10 @@ def _route(rpc: Rpc) -> dict[str, Any]:
 
 def _untranscoded(root: str) -> dict[str, Any]:
     # A REST path has a route of its own only for the CORS filter, which acts on no request without one that leads
-    # to a cluster. What is sent on has the RPC's path by then.
-    return {"name": f"rest {root}", "match": {"prefix": root}, "route": {"cluster": NOWHERE}}
+    # to a cluster. What is sent on has the RPC's path by then. No other site has a business with our pages.
+    filters = {"envoy.filters.http.cors": _OFF} if family(root) == "page" else {}
+    route = {"name": f"rest {root}", "match": {"prefix": root}, "route": {"cluster": NOWHERE}}
+    return {**route, "typed_per_filter_config": filters}
 
 
 def _cors() -> dict[str, Any]:

@@ -9,6 +9,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from rewards.errors.v1 import errors_pb2
 from rewards.options.v1.options_pb2 import Deprecation
 
+from gateway.envoy import pages
 from gateway.openapi.document import PATH
 from gateway.surface import ERRORS, HTTP_BODY, ROOTS, Binding, Rpc, family
 from gateway.versions import VERSIONS, deprecation, notices
@@ -85,6 +86,7 @@ class Schema:
             "messages": self._messages,
             "enums": self._enums,
             "reasons": reasons(),
+            "page": {"headers": pages.HEADERS, "of": pages.refusals()},
         }
 
     def _route(self, rpc: Rpc, binding: Binding) -> Table:
@@ -110,7 +112,7 @@ class Schema:
             route["notices"] = notices(ending)
         if binding.body and not raw:
             route["body"] = self._body(request, binding, read)
-        if rpc.response != HTTP_BODY:
+        if rpc.response != HTTP_BODY and route["family"] != "page":
             route["answer"] = self._of_message(response)
             if binding.response_body:
                 route["part"] = response.fields_by_name[binding.response_body].json_name

@@ -52,7 +52,7 @@ and fields ending in `Minor` are whole numbers up to 2^53; other amounts are dec
 
 def document(descriptors: FileDescriptorSet, versions: Mapping[str, Deprecation] = VERSIONS) -> Json:
     """The OpenAPI 3.1 document of everything in `descriptors` that partners may call over REST."""
-    rpcs = [rpc for rpc in published(descriptors) if rpc.bindings]
+    rpcs = [rpc for rpc in published(descriptors) if rpc.documented]
     comments = Comments(descriptors)
     messages, refusals = Messages(descriptors, comments), Refusals(comments)
     operations = Operations(comments, messages, refusals, versions)

@@ -45,7 +45,7 @@ def test_it_is_valid(made: Json, descriptors: Path) -> None:
 
 
 def test_every_call_of_the_surface_is_in_it(made: Json) -> None:
-    bindings = [(rpc, binding) for rpc in published(load(DESCRIPTORS)) for binding in rpc.bindings]
+    bindings = [(rpc, binding) for rpc in published(load(DESCRIPTORS)) if rpc.documented for binding in rpc.bindings]
     found = dict(operations(made))
     assert len(found) == len(bindings) + 1
     spelt = {re.sub(r"\{[^}]*\}", "*", name) for name in found}

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from rewards.fulfillment.v1 import claims_pb2
 from rewards.ledger.v1 import points_pb2
 
 from devmesh.pki import Authority
@@ -48,14 +49,14 @@ def lines(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
-async def test_one_request_is_one_trace(traced: tuple[Gate, Receiver, Path], probe: Any) -> None:
+async def test_one_request_is_one_trace(traced: tuple[Gate, Receiver, Path]) -> None:
     gate, receiver, _ = traced
-    gate.answer("probe_svc", "ProbeService/Claim", Answer([probe["Everything"]()]))
+    gate.answer("fulfillment_svc", "ClaimsService/GetClaim", Answer([claims_pb2.GetClaimResponse()]))
     reply = await gate.call("GET", f"/v1/claims/{CANARY}", headers={"cookie": CANARY, "x-api-key": CANARY})
     assert reply.status == 200
     trace_id = reply.headers["x-trace-id"]
     carried = [
-        gate.calls("probe_svc", "ProbeService/Claim")[-1].metadata["traceparent"],
+        gate.calls("fulfillment_svc", "ClaimsService/GetClaim")[-1].metadata["traceparent"],
         gate.services["identity_svc"].calls(CHECK)[-1].metadata["traceparent"],
         gate.services["ratelimit"].calls(LIMIT)[-1].metadata["traceparent"],
     ]
@@ -68,7 +69,7 @@ async def test_one_request_is_one_trace(traced: tuple[Gate, Receiver, Path], pro
 
     spans = await until(whole)
     roots = [span for span in spans if span.parent not in {other.span for other in spans}]
-    assert [span.name for span in roots] == ["rewards.probe.v1.ProbeService/Claim"]
+    assert [span.name for span in roots] == ["rewards.fulfillment.v1.ClaimsService/GetClaim"]
     assert roots[0].attributes["http.route"] == "GET /v1/claims/{token}"
     names = " ".join(span.name for span in spans)
     assert "Check" in names
@@ -111,6 +112,7 @@ async def test_no_token_and_no_query_is_kept(traced: tuple[Gate, Receiver, Path]
         f"/v1/claims/{CANARY}?q={CANARY}",
         f"/v1/claim/{CANARY}",
         f"/claim/{CANARY}",
+        f"/claim/{CANARY}/{CANARY}?amount={CANARY}",
         f"/v1/rewards?q={CANARY}",
         f"/v1/claims/{CANARY}%2f",
         f"/rewards.{CANARY}",

@@ -17,8 +17,8 @@ _TIME_ZONES: Final = available_timezones()
 class Program:
     """A tenant's settings. `points_per_unit` is the price of one major unit of `currency` in points.
 
-    `policy` is a serialized `rewards.identity.v1.Policy`, which the ledger, the room of members and
-    fulfillment_svc's compliance read.
+    `policy` is a serialized `rewards.identity.v1.Policy`, which the ledger, the room of members and fulfillment_svc's
+    compliance read; `branding`, a serialized `Branding`, is set apart from the rest.
     """
 
     program_id: str
@@ -30,6 +30,7 @@ class Program:
     points_per_unit: int
     clock_offset_s: int
     policy: bytes = b""
+    branding: bytes = b""
     version: int = 1
 
     @property
@@ -53,11 +54,20 @@ def check(program: Program) -> None:
 
 
 def revise(stored: Program, wanted: Program) -> Program:
-    """The program as `wanted`, one version on, or as `stored` if nothing changes.
+    """The program as `wanted`, in its own branding and one version on, or as `stored` if nothing changes.
 
     Raises INVALID_REQUEST if the mode would change: keys, tokens and ids carry it (G50).
     """
     if wanted.mode != stored.mode:
         raise invalid(**{"program.mode": "never changes"})
+    return _later(stored, replace(wanted, branding=stored.branding))
+
+
+def rebrand(stored: Program, branding: bytes) -> Program:
+    """The program in another branding, one version on, or as `stored` if it has that one."""
+    return _later(stored, replace(stored, branding=branding))
+
+
+def _later(stored: Program, wanted: Program) -> Program:
     same = replace(wanted, version=stored.version)
     return stored if same == stored else replace(wanted, version=stored.version + 1)

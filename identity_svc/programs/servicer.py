@@ -8,7 +8,7 @@ from rewards.identity.v1.programs_pb2_grpc import ProgramsServiceServicer
 
 from identity_svc.audit import store as audit
 from identity_svc.audit.actor import Actor
-from identity_svc.programs import rules, store, wire
+from identity_svc.programs import branding, rules, store, wire
 from identity_svc.programs.rules import Program
 from svckit import paging
 from svckit.clients import invoke
@@ -35,10 +35,14 @@ class ProgramsServicer(ProgramsServiceServicer):
         rules.check(wanted)
         actor = Actor.caller()
         program = await self._db.transact(lambda tx: _put(tx, wanted, actor))
-        answer = wire.message(program)
-        for directory in self._directories:
-            await invoke(directory.StoreProgram, pb.StoreProgramRequest(program=answer))
-        return pb.PutProgramResponse(program=answer)
+        return pb.PutProgramResponse(program=await self._told(program))
+
+    async def BrandProgram(self, request: pb.BrandProgramRequest, context: Any) -> pb.BrandProgramResponse:
+        """Stores a program's branding and tells every service, as above."""
+        branding.check(request.branding)
+        wanted, actor = wire.stored(request.branding), Actor.caller()
+        program = await self._db.transact(lambda tx: _brand(tx, request.program_id, wanted, actor))
+        return pb.BrandProgramResponse(program=await self._told(program))
 
     async def ListPrograms(self, request: pb.ListProgramsRequest, context: Any) -> pb.ListProgramsResponse:
         """Lists the programs."""
@@ -46,7 +50,14 @@ class ProgramsServicer(ProgramsServiceServicer):
         async with self._db.read() as tx:
             found = await store.page(tx, place[0] if place else "", size + 1)
         token = paging.token(request, found[size - 1].program_id) if len(found) > size else ""
-        return pb.ListProgramsResponse(programs=map(wire.message, found[:size]), next_page_token=token)
+        return pb.ListProgramsResponse(programs=map(wire.listed, found[:size]), next_page_token=token)
+
+    async def _told(self, program: Program) -> pb.Program:
+        """The program, once every service has been told of it."""
+        message = wire.message(program)
+        for directory in self._directories:
+            await invoke(directory.StoreProgram, pb.StoreProgramRequest(program=message))
+        return message
 
 
 async def _put(tx: Tx, wanted: Program, actor: Actor) -> Program:
@@ -58,4 +69,13 @@ async def _put(tx: Tx, wanted: Program, actor: Actor) -> Program:
     if program is not stored:
         await store.replace(tx, program)
         await audit.append(tx, actor, "program.changed", wanted.program_id, wanted.program_id)
+    return program
+
+
+async def _brand(tx: Tx, program_id: str, wanted: bytes, actor: Actor) -> Program:
+    stored = await store.lock(tx, program_id)
+    program = rules.rebrand(stored, wanted)
+    if program is not stored:
+        await store.replace(tx, program)
+        await audit.append(tx, actor, "program.branded", program_id, program_id)
     return program

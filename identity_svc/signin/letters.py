@@ -56,6 +56,7 @@ class Letters:
             return
         request = SendCodeRequest(
             message_id=str(letter.otp_id),
+            program_id=letter.program_id,
             email=email,
             code=code,
             purpose=Purpose[purpose],

@@ -179,7 +179,7 @@ class Running:
 
     async def operate(self, name: str, request: Message, key: str = "") -> Any:
         """Calls an RPC of ProgramsService or CredentialsService as an operator."""
-        stub = ProgramsServiceStub if name == "PutProgram" else CredentialsServiceStub
+        stub = ProgramsServiceStub if name in {"PutProgram", "BrandProgram"} else CredentialsServiceStub
         return await self.call(stub, name, request, OPERATOR, key)
 
     async def member(self, name: str, request: Message, key: str = "", caller: Principal = WRITER) -> Any:

@@ -104,6 +104,11 @@ class Owner:
         order = await self.of_member("redemptions", rewardId=reward.id, denomination=5, recipient=RECIPIENT)
         return Thing(order["redemptionId"])
 
+    async def order(self) -> Thing:
+        """One that waits to be claimed."""
+        reward = await self.thing("reward_id")
+        return Thing((await self.post("orders", {"rewardId": reward.id, "denomination": 5}))["orderId"])
+
     async def redeemed(self) -> Thing:
         return Thing((await self.of_member("RedeemPoints", points=1))["transactionId"])
 
@@ -177,6 +182,7 @@ EXAMPLES: Final[dict[str, Callable[[Owner], Awaitable[Thing]]]] = {
     "idempotency_key": Owner.used_key,
     "member_id": Owner.member,
     "merged_id": Owner.second_member,
+    "order_id": Owner.order,
     "otp_id": Owner.code,
     "partner_id": Owner.partner,
     "plan_id": Owner.plan,

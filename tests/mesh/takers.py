@@ -41,6 +41,7 @@ _BESIDE: Final[Mapping[str, Json]] = {
     "CreateAdjustment": {"points": 1, "reasonCode": "GOODWILL"},
     "CreateCredit": {"points": 1},
     "CreateHold": {"points": 1},
+    "CreateOrder": {"denomination": 5},
     "CreateQuote": {"denomination": 5},
     "CreateProfileWithAttributes.relations.value": {"relations": [{"type": "crm"}]},
     "CreateRedemption": {"denomination": 5, "recipient": {"email": "a@example.com", "name": "Ada", "country": "US"}},
@@ -175,7 +176,9 @@ def _ids(message: Descriptor, above: tuple[FieldDescriptor, ...]) -> Iterator[tu
             ours = field.message_type.full_name.startswith("rewards.")
             if ours and not field.message_type.GetOptions().map_entry:
                 yield from _ids(field.message_type, path)
-        elif field.name.endswith(("_id", "_ids", "_key")) or field.name == "value":
+        elif field.type == FieldDescriptor.TYPE_STRING and (
+            field.name.endswith(("_id", "_ids", "_key")) or field.name == "value"
+        ):
             yield path
 
 

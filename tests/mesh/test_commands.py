@@ -1,6 +1,7 @@
 """An operator at a terminal: programs, partners, plans, clients and keys, by commands."""
 
 import asyncio
+import base64
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ import aiohttp
 import pytest
 
 from devmesh.mesh import Mesh
+from identity_svc.tests.test_branding import png
 from svckit.clock import new_id
 from tests.mesh.conftest import Api
 
@@ -30,13 +32,20 @@ async def typed(mesh: Mesh, *words: str, code: int = 0, service: str = "identity
 
 # Each command is a Python of its own, which takes a second to start, and more where all else runs as well.
 @pytest.mark.timeout(300)
-async def test_an_operator_sets_up_a_partner_and_shuts_it_out(mesh: Mesh, http: aiohttp.ClientSession) -> None:
+async def test_an_operator_sets_up_a_partner_and_shuts_it_out(
+    mesh: Mesh, http: aiohttp.ClientSession, tmp_path: Path
+) -> None:
     program = f"typed-{new_id()}"
     of_program = ("--program-id", program)
     shape = ("--mode", "sandbox", "--time-zone", "Europe/Berlin", "--currency", "EUR", "--asset", "PTS")
     policy = ("--policy", '{"transferMaxPoints": 500}', "--points-per-unit", "100")
     put = await typed(mesh, "program", "put", *of_program, "--name", "Typed", *shape, *policy)
     assert put["program"]["policy"] == {"transferMaxPoints": "500"}
+    logo = tmp_path / "logo.png"
+    logo.write_bytes(png())
+    look = ("--display-name", "Typed Rewards", "--logo", str(logo), "--primary-colour", "#14532d")
+    branded = await typed(mesh, "program", "brand", *of_program, *look)
+    assert base64.b64decode(branded["program"]["branding"]["logo"]) == png()
     limits = ("--requests-per-second", "50", "--burst", "60", "--requests-per-day", "1000")
     await typed(mesh, "plan", "put", "--plan-id", "typed", *limits, "--costs", '{"GetBalance": 5}')
     partner = (*of_program, "--partner-id", "north")

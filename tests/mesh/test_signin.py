@@ -31,7 +31,7 @@ async def test_a_member_signs_in_with_a_code_from_the_mail(api: Api, http: aioht
     assert made.code == 0, made
     mails = await until(lambda: asyncio.to_thread(messages, mesh.layout.mail, email))
     (mail,) = mails
-    body = mail.get_content()
+    body = mail.get_body(("plain",)).get_content()
     found = re.search(r"^    (\d{6})$", body, re.MULTILINE)
     assert found is not None, body
     assert found[1] == made.result["sandboxCode"]

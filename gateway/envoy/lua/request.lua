@@ -88,6 +88,15 @@ local function check_query(problems, route, query)
   end
 end
 
+-- The query without what the route does not know: who sends a link on likes to add to it.
+local function known(route, query)
+  local kept = {}
+  for pair in query:gmatch("[^&]+") do
+    if route.query[pair:match("^[^=]*")] then kept[#kept + 1] = pair end
+  end
+  return table.concat(kept, "&")
+end
+
 -- A body in an encoding is one that nobody here can read.
 local function is_json(headers)
   local encoding = headers:get("content-encoding")
@@ -154,7 +163,7 @@ function request.receive(handle)
   end
   remember(handle, "rest", true)
   remember(handle, "route", "unknown")
-  remember(handle, "family", path:find("^/oauth/") and "oauth" or "v1")
+  remember(handle, "family", path:find("^/oauth/") and "oauth" or path:find("^/claim/") and "page" or "v1")
   if method == "HEAD" then remember(handle, "head", true) end
   if content_type:find("^application/grpc") then
     remember(handle, "typed_as_grpc", is_published(path) and "415" or "404")
@@ -181,6 +190,10 @@ function request.receive(handle)
   if not route then
     local names = allowed(methods)
     return refusal.send(handle, "METHOD_NOT_ALLOWED", "This path takes " .. names .. ".", nil, { allow = names })
+  end
+  if route.family == "page" and query ~= "" then
+    query = known(route, query)
+    headers:replace(":path", path .. (query == "" and "" or "?" .. query))
   end
   check(handle, route, segments, query)
 end

@@ -98,7 +98,13 @@ local function oauth_members(found)
   return '"error":' .. name .. ',"error_description":' .. found.message
 end
 
+-- Made beforehand, one a reason: what went wrong is told in words for people, and nothing of it comes from outside.
+local function page(found)
+  return tables.page.of[found.reason] or tables.page.of[found.status < 500 and "INVALID_REQUEST" or "INTERNAL"]
+end
+
 local function failure(family, found)
+  if family == "page" then return page(found) end
   if family == "oauth" then return "{" .. oauth_members(found) .. "}" end
   if family == "oauth_enveloped" then return "{" .. oauth_members(found) .. "," .. failure_members(found) .. "}" end
   return "{" .. failure_members(found) .. "}"
@@ -119,12 +125,18 @@ end
 
 local function finish_failure(headers, family, found)
   headers:replace(":status", tostring(found.status))
-  headers:replace("content-type", "application/json")
+  headers:replace("content-type", family == "page" and "text/html; charset=utf-8" or "application/json")
   if found.reason == "UNAVAILABLE" or found.reason == "RATE_LIMITED" then add_if_absent(headers, "retry-after", "1") end
   if found.status == 401 then
     local scheme = family:find("^oauth") and "Basic" or "Bearer"
     add_if_absent(headers, "www-authenticate", scheme .. ' realm="rewards-mesh"')
   end
+end
+
+-- A page has its own headers where its service has set them; one that leads elsewhere says where.
+local function finish_page(headers)
+  for name, value in pairs(tables.page.headers) do add_if_absent(headers, name, value) end
+  if headers:get(":status") == "200" and headers:get("location") then headers:replace(":status", "303") end
 end
 
 local function not_modified(handle)
@@ -151,6 +163,7 @@ function response.answer(handle)
     headers:remove(name)
   end
   for name, value in pairs(route and route.notices or {}) do headers:add(name, value) end
+  if family == "page" then finish_page(headers) end
   if status == "200" and route and headers:get("x-rewards-not-modified") then return not_modified(handle) end
   if status == "200" and route and not route.answer then return end -- a stream, CSV, a document
   if state.head then return end

@@ -1,0 +1,34 @@
+"""Who an order is for and where it is claimed, as it lies sealed."""
+
+from fulfillment_svc.codes import RECIPIENT, Place, Sealed, Vault
+from fulfillment_svc.orders import store
+from fulfillment_svc.orders.values import Invitation, Order
+from fulfillment_svc.redemptions.mail import Recipient
+from fulfillment_svc.redemptions.values import Redemption
+from svckit.db import Tx
+
+
+class Invitations:
+    """Seals invitations with `vault` and opens them. `site` is the address that links begin with."""
+
+    def __init__(self, vault: Vault, site: str) -> None:
+        self._vault = vault
+        self._site = site.rstrip("/")
+
+    def seal(self, order: Order, invitation: Invitation) -> Sealed:
+        """The invitation of a new order, sealed."""
+        return self._vault.seal(invitation.to_bytes(), store.place(order.program_id, order.order_id))
+
+    def of_claim(self, claim: Redemption, recipient: Recipient) -> dict[Place, Sealed]:
+        """The recipient of a new claim, sealed at its place."""
+        place = Place(claim.program_id, claim.redemption_id, RECIPIENT)
+        return {place: self._vault.seal(recipient.to_bytes(), place)}
+
+    async def of(self, tx: Tx, order: Order) -> Invitation:
+        """The invitation of an order."""
+        place, sealed = await store.secret(tx, order)
+        return Invitation.from_bytes(self._vault.open(sealed, place))
+
+    def link(self, invitation: Invitation) -> str:
+        """Where its recipient chooses."""
+        return f"{self._site}/claim/{invitation.token}"
