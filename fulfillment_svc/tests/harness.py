@@ -3,14 +3,12 @@
 import asyncio
 import secrets
 import uuid
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from email.headerregistry import Address
 from typing import Any
 
 import grpc
-import pytest
-from grpc_status import rpc_status
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
 from rewards.catalog.v1.stock_pb2_grpc import StockServiceStub
 from rewards.fulfillment.v1 import (
@@ -54,7 +52,6 @@ from fulfillment_svc.webhooks import ingest_store as events
 from fulfillment_svc.webhooks.ssrf import Guard
 from svckit.clock import system_clock
 from svckit.db import Database
-from svckit.errors import Reason, Refused, from_status
 from svckit.idempotency import Idempotency
 from svckit.server import Served
 from svckit.testing import headers, partner
@@ -294,17 +291,3 @@ def request(**changes: Any) -> pb.CreateRedemptionRequest:
 def address() -> pb.Recipient:
     """A recipient nobody else has."""
     return pb.Recipient(email=f"{uuid.uuid4().hex}@example.com", name="Ada Lovelace", country="DE")
-
-
-async def refusal(call: Awaitable[object]) -> Refused:
-    """What a call is refused with."""
-    with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await call
-    status = rpc_status.from_call(caught.value)  # type: ignore[arg-type]
-    assert status is not None, caught.value.code()
-    return from_status(status)
-
-
-async def reason(call: Awaitable[object]) -> str:
-    """The name of the reason that a call is refused with."""
-    return Reason.Name((await refusal(call)).reason)

@@ -8,8 +8,9 @@ import pytest
 from rewards.fulfillment.v1 import claims_pb2
 from rewards.fulfillment.v1 import orders_pb2 as pb
 
-from fulfillment_svc.tests.harness import Harness, reason, refusal
+from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.ordering import NOBODY, Ordering, ordering, outcome, token
+from fulfillment_svc.tests.refusals import reason, refusal
 from fulfillment_svc.tests.world import REWARD, Funds
 from svckit.testing import headers
 

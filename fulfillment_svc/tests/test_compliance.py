@@ -15,8 +15,9 @@ from rewards.identity.v1.programs_pb2 import RecipientLimit
 from fulfillment_svc.compliance import Effect, Subject
 from fulfillment_svc.compliance.by_rules import ByRules
 from fulfillment_svc.redemptions import failpoints
-from fulfillment_svc.tests.harness import Harness, address, reason, request
+from fulfillment_svc.tests.harness import Harness, address, request
 from fulfillment_svc.tests.outside import eventually
+from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.test_review import act, desk, history, work
 from fulfillment_svc.tests.world import Funds, Stock, Tenant
 from svckit.clock import system_clock

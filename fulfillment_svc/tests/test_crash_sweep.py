@@ -6,8 +6,9 @@ import pytest
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 
 from fulfillment_svc.redemptions import failpoints
-from fulfillment_svc.tests.harness import Harness, address, reason
+from fulfillment_svc.tests.harness import Harness, address
 from fulfillment_svc.tests.outside import eventually
+from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.world import Funds, Stock, Tenant
 
 # What the provider must do for a step to be taken at all.

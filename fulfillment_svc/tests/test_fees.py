@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 from rewards.identity.v1.programs_pb2 import Fee
 
 from fulfillment_svc import shares
-from fulfillment_svc.tests.harness import Harness, reason
+from fulfillment_svc.tests.harness import Harness
+from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.test_parts_and_cancelling import FULL, FUNDED
 
 # Of 10 dollars, 2.5 percent and 33 cents are 58 cents.

@@ -15,8 +15,9 @@ from devmesh.pki import Authority
 from fulfillment_svc.messages.servicer import MessagesServicer
 from fulfillment_svc.redemptions.mail import Mailer
 from fulfillment_svc.tables import programs
-from fulfillment_svc.tests.harness import SENDER, reason
+from fulfillment_svc.tests.harness import SENDER
 from fulfillment_svc.tests.outside import Mailbox
+from fulfillment_svc.tests.refusals import reason
 from svckit.db import Database
 from svckit.server import Served
 from svckit.testing import calling, serving

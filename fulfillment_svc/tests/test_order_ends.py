@@ -12,9 +12,10 @@ from rewards.fulfillment.v1 import orders_pb2 as pb
 from fulfillment_svc.orders import store
 from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.tables import programs
-from fulfillment_svc.tests.harness import Harness, reason
+from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.ordering import Ordering, mail_address, ordering, outcome
 from fulfillment_svc.tests.outside import eventually
+from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.world import REWARD, Funds
 
 FULL = Funds(100_000, 0)

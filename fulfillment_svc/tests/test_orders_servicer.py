@@ -12,8 +12,9 @@ from fulfillment_svc import rotation
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.orders import store
 from fulfillment_svc.orders.invitations import Invitations
-from fulfillment_svc.tests.harness import SITE, Harness, reason
+from fulfillment_svc.tests.harness import SITE, Harness
 from fulfillment_svc.tests.ordering import mail_address, ordering, token
+from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.world import BRAND, REWARD, WITHDRAWN, Funds
 from fulfillment_svc.webhooks.sealer import Sealer
 

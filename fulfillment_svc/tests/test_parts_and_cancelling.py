@@ -11,8 +11,9 @@ from fulfillment_svc.redemptions import failpoints, rules, store
 from fulfillment_svc.redemptions.states import Answer, State
 from fulfillment_svc.redemptions.store import Then
 from fulfillment_svc.redemptions.values import Reply
-from fulfillment_svc.tests.harness import Harness, address, reason
+from fulfillment_svc.tests.harness import Harness, address
 from fulfillment_svc.tests.outside import eventually
+from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.world import Funds, Stock
 from svckit.testing import headers, partner
 

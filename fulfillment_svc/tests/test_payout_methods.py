@@ -15,7 +15,8 @@ from devmesh.pki import Authority
 from fulfillment_svc.payouts.rules import Method, methods
 from fulfillment_svc.payouts.servicer import PayoutsServicer
 from fulfillment_svc.tests import mapped
-from fulfillment_svc.tests.harness import Harness, reason, refusal
+from fulfillment_svc.tests.harness import Harness
+from fulfillment_svc.tests.refusals import reason, refusal
 from fulfillment_svc.tests.world import Tenant
 from svckit.server import Served
 from svckit.testing import calling, headers, partner, serving

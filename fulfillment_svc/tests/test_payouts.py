@@ -12,7 +12,8 @@ from rewards.fulfillment.v1 import review_pb2
 from devmesh.sockets import choose_port
 from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.tests import mapped
-from fulfillment_svc.tests.harness import Harness, address, reason
+from fulfillment_svc.tests.harness import Harness, address
+from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.test_review import FULL, FUNDED, HELD, act, desk, operator, parked, work
 from fulfillment_svc.tests.world import CASH, Funds, Tenant
 from ledger_svc.verify.report import faults, findings

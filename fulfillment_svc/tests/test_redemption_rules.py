@@ -237,20 +237,6 @@ def test_a_step_that_is_refused_with_no_way_on_waits_for_a_person_and_is_taken_a
     assert rules.settle(stuck, Reply(Answer.DONE)).status is Status.PROCESSING
 
 
-@given(st.integers(1, 2**40), st.integers(1, 10), st.data())
-def test_the_shares_of_the_points_sum_up_and_differ_by_one_at_most(
-    points: int, items: int, data: st.DataObject
-) -> None:
-    choice = replace(CHOICE, points=points, quantity=items)
-    assert sum(choice.shares) == points
-    assert max(choice.shares) - min(choice.shares) <= 1
-    issued = data.draw(st.lists(st.booleans(), min_size=items, max_size=items))
-    one = replace(new(), choice=choice, units=tuple(Unit(issued=is_issued) for is_issued in issued))
-    given_back = sum(share for share, is_issued in zip(choice.shares, issued, strict=True) if not is_issued)
-    assert one.issued_points + given_back == points
-    assert one.issued_minor == 1000 * sum(issued)
-
-
 @pytest.mark.parametrize("end", [State.FAILED, State.CANCELLED, State.PARTIALLY_FULFILLED])
 def test_an_end_stands_and_what_is_issued_after_it_needs_a_person(end: State) -> None:
     one = replace(new(), state=end)

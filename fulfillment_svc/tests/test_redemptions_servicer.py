@@ -10,7 +10,8 @@ import pytest
 from rewards.errors.v1.errors_pb2 import Shortfall
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 
-from fulfillment_svc.tests.harness import Harness, address, reason, refusal, request
+from fulfillment_svc.tests.harness import Harness, address, request
+from fulfillment_svc.tests.refusals import reason, refusal
 from fulfillment_svc.tests.world import WITHDRAWN, Funds, Tenant
 from svckit.call import Kind, Principal
 from svckit.errors import Reason

@@ -20,7 +20,8 @@ from sqlalchemy import text
 from fulfillment_svc.reports.books import Books
 from fulfillment_svc.reports.servicer import ReportsServicer
 from fulfillment_svc.reports.wire import stamp
-from fulfillment_svc.tests.harness import Harness, address, reason
+from fulfillment_svc.tests.harness import Harness, address
+from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.world import Tenant
 from svckit.clock import system_clock
 from svckit.server import Served

@@ -13,7 +13,8 @@ from fulfillment_svc import rotation
 from fulfillment_svc.codes import Place, SealBrokenError, Vault
 from fulfillment_svc.redemptions import secrets_store, store
 from fulfillment_svc.redemptions.revealing import REVEALS_MAX, Revealing
-from fulfillment_svc.tests.harness import Harness, reason, refusal
+from fulfillment_svc.tests.harness import Harness
+from fulfillment_svc.tests.refusals import reason, refusal
 from fulfillment_svc.tests.test_redemption_store import new, run
 from fulfillment_svc.tests.world import Tenant
 from fulfillment_svc.webhooks import store as webhooks

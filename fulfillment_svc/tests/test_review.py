@@ -12,8 +12,9 @@ from sqlalchemy.exc import ProgrammingError
 
 from fulfillment_svc.providers.over_http import HttpProvider
 from fulfillment_svc.redemptions import failpoints
-from fulfillment_svc.tests.harness import Harness, address, reason
+from fulfillment_svc.tests.harness import Harness, address
 from fulfillment_svc.tests.outside import eventually
+from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.world import BRAND, Funds, Tenant
 from svckit.call import Kind, Principal
 from svckit.testing import headers, partner

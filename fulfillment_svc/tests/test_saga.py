@@ -10,7 +10,8 @@ from rewards.fulfillment.v1 import redemptions_pb2 as pb
 
 from fulfillment_svc.providers.over_http import HttpProvider
 from fulfillment_svc.redemptions import failpoints
-from fulfillment_svc.tests.harness import Harness, address, reason
+from fulfillment_svc.tests.harness import Harness, address
+from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.world import Funds
 
 FULL, FUNDED = Funds(10_000, 0), Funds(100_000, 0)

@@ -9,8 +9,9 @@ from rewards.fulfillment.v1 import redemptions_pb2 as pb
 from rewards.fulfillment.v1 import review_pb2
 
 from fulfillment_svc.redemptions import failpoints
-from fulfillment_svc.tests.harness import Harness, reason
+from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.outside import eventually
+from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.test_review import act, parked, work
 from fulfillment_svc.tests.world import Funds, Stock
 

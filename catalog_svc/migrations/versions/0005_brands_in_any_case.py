@@ -2,8 +2,8 @@
 
 from alembic import op
 
-revision = "0004"
-down_revision = "0003"
+revision = "0005"
+down_revision = "0004"
 
 _INDEX = "CREATE INDEX reward_places_by_brand_folded ON reward_places (program_id, country, lower(brand), reward_id);"
 
