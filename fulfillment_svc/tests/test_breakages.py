@@ -105,7 +105,7 @@ BREAKAGES: Final = (
         ".filter_by(**of).with_for_update()",
         ".filter_by(**of)",
         f"{TESTS}/test_compliance.py::test_checks_at_one_instant_never_pass_a_limit_together[0]",
-        "Effect.ALLOW",
+        "REFUSE'>: 8}",
     ),
     Breakage(
         "codes shown as often as asked for",
