@@ -40,7 +40,7 @@ BREAKAGES: Final = (
         "fulfillment_svc/redemptions/rules.py",
         "    provider, route = (edge and reply.route) or (before.provider, before.route)\n",
         "    provider, route = reply.route or (before.provider, before.route)\n",
-        f"{TESTS}/test_redemption_rules.py::test_an_order_that_cannot_go_out_again_stays_with_whom_the_first_may_have_reached",
+        f"{TESTS}/test_routing.py::test_an_order_that_cannot_go_out_again_stays_with_whom_the_first_may_have_reached",
         "'next'",
     ),
     Breakage(
