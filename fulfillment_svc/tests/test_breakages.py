@@ -102,6 +102,6 @@ BREAKAGES: Final = (
 )
 
 
-@pytest.mark.timeout(600 * TIMES)
+@pytest.mark.timeout(1_200 * TIMES)
 async def test_every_breakage_is_found_and_nothing_else(tmp_path: Path) -> None:
     await check(tmp_path, CODE, BREAKAGES, [breakage.guard for breakage in BREAKAGES])
