@@ -208,14 +208,6 @@ def test_an_order_that_is_not_shown_goes_out_again_only_after_the_visibility_win
     assert rules.step(replace(unseen, sent_s_ago=9.0), replace(PROVIDER, idempotent=False)) is Step.QUERY
 
 
-def test_an_order_that_cannot_go_out_again_stays_with_whom_the_first_may_have_reached() -> None:
-    unsent = Reply(Answer.NOT_SENT, "PROVIDER_UNREACHABLE", route=Route("next", "sandbox: UNREACHABLE, next: SERVES"))
-    first = rules.settle(replace(new(), state=State.ORDERING), unsent)
-    assert (first.state, first.provider) == (State.ACCEPTED, "next")
-    again = rules.settle(replace(new(), state=State.UNKNOWN, answer=Answer.NOT_SEEN), unsent)
-    assert (again.state, again.provider, again.status) == (State.UNKNOWN, "sandbox", Status.REVIEW)
-
-
 def test_the_reason_of_a_failure_outlives_the_way_back() -> None:
     ordered = replace(new(), state=State.ORDERING)
     failing = rules.settle(ordered, Reply(Answer.REFUSED, "PROVIDER_OUT_OF_STOCK"))

@@ -1,6 +1,7 @@
 """Who gets an order: the first in line that serves it and answers, and why it is that one."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -14,7 +15,11 @@ from fulfillment_svc.providers.by_hand import ByHand
 from fulfillment_svc.providers.health import FAILURES_MAX, REST_S
 from fulfillment_svc.providers.routing import Place, Router
 from fulfillment_svc.providers.serving import Route, Served, Wanted, by_cashback
+from fulfillment_svc.redemptions import rules
+from fulfillment_svc.redemptions.states import Answer, State, Status
+from fulfillment_svc.redemptions.values import Reply
 from fulfillment_svc.tests.test_provider_answers import ORDER
+from fulfillment_svc.tests.test_redemption_rules import new
 from svckit.errors import Reason, Refused
 from svckit.programs import Program
 
@@ -192,3 +197,11 @@ async def test_a_person_is_always_healthy() -> None:
     for _ in range(FAILURES_MAX * 2):
         assert await router.order("desk", ORDER) == Pending("BY_HAND")
     assert router.choose(wanted()).why == "desk: SERVES"
+
+
+def test_an_order_that_cannot_go_out_again_stays_with_whom_the_first_may_have_reached() -> None:
+    unsent = Reply(Answer.NOT_SENT, "PROVIDER_UNREACHABLE", route=Route("next", "sandbox: UNREACHABLE, next: SERVES"))
+    first = rules.settle(replace(new(), state=State.ORDERING), unsent)
+    assert (first.state, first.provider) == (State.ACCEPTED, "next")
+    again = rules.settle(replace(new(), state=State.UNKNOWN, answer=Answer.NOT_SEEN), unsent)
+    assert (again.state, again.provider, again.status) == (State.UNKNOWN, "sandbox", Status.REVIEW)
