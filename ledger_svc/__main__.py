@@ -63,67 +63,23 @@ GARBAGE_MAX: Final = 50_000
 def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Served]:
     """Every servicer of the ledger on `db`, posting through `journal`."""
     parts = (db, journal, Idempotency(db, keys, fingerprint_key), system_clock)
+    services = (
+        (points_pb2, points_pb2_grpc, "PointsService", PointsServicer(*parts)),
+        (journal_pb2, journal_pb2_grpc, "JournalService", JournalServicer(*parts)),
+        (movements_pb2, movements_pb2_grpc, "MovementsService", MovementsServicer(*parts)),
+        (adjustments_pb2, adjustments_pb2_grpc, "AdjustmentsService", AdjustmentsServicer(*parts)),
+        (batches_pb2, batches_pb2_grpc, "TransactionBatchesService", TransactionBatchesServicer(*parts)),
+        (outcomes_pb2, outcomes_pb2_grpc, "OutcomesService", OutcomesServicer(*parts)),
+        (funding_pb2, funding_pb2_grpc, "FundingService", FundingServicer(*parts)),
+        (books_pb2, books_pb2_grpc, "BooksService", BooksServicer(*parts)),
+        (cashback_pb2, cashback_pb2_grpc, "CashbackService", CashbackServicer(*parts)),
+        (earning_pb2, earning_pb2_grpc, "EarningRulesService", EarningRulesServicer(db)),
+        (directory_pb2, directory_pb2_grpc, "MemberDirectoryService", MemberDirectoryServicer(*parts)),
+        (programs_pb2, programs_pb2_grpc, "ProgramDirectoryService", ProgramDirectoryServicer(db, programs)),
+    )
     return [
-        Served(
-            points_pb2.DESCRIPTOR.services_by_name["PointsService"],
-            points_pb2_grpc.add_PointsServiceServicer_to_server,
-            PointsServicer(*parts),
-        ),
-        Served(
-            journal_pb2.DESCRIPTOR.services_by_name["JournalService"],
-            journal_pb2_grpc.add_JournalServiceServicer_to_server,
-            JournalServicer(*parts),
-        ),
-        Served(
-            movements_pb2.DESCRIPTOR.services_by_name["MovementsService"],
-            movements_pb2_grpc.add_MovementsServiceServicer_to_server,
-            MovementsServicer(*parts),
-        ),
-        Served(
-            adjustments_pb2.DESCRIPTOR.services_by_name["AdjustmentsService"],
-            adjustments_pb2_grpc.add_AdjustmentsServiceServicer_to_server,
-            AdjustmentsServicer(*parts),
-        ),
-        Served(
-            batches_pb2.DESCRIPTOR.services_by_name["TransactionBatchesService"],
-            batches_pb2_grpc.add_TransactionBatchesServiceServicer_to_server,
-            TransactionBatchesServicer(*parts),
-        ),
-        Served(
-            outcomes_pb2.DESCRIPTOR.services_by_name["OutcomesService"],
-            outcomes_pb2_grpc.add_OutcomesServiceServicer_to_server,
-            OutcomesServicer(*parts),
-        ),
-        Served(
-            funding_pb2.DESCRIPTOR.services_by_name["FundingService"],
-            funding_pb2_grpc.add_FundingServiceServicer_to_server,
-            FundingServicer(*parts),
-        ),
-        Served(
-            books_pb2.DESCRIPTOR.services_by_name["BooksService"],
-            books_pb2_grpc.add_BooksServiceServicer_to_server,
-            BooksServicer(*parts),
-        ),
-        Served(
-            cashback_pb2.DESCRIPTOR.services_by_name["CashbackService"],
-            cashback_pb2_grpc.add_CashbackServiceServicer_to_server,
-            CashbackServicer(*parts),
-        ),
-        Served(
-            earning_pb2.DESCRIPTOR.services_by_name["EarningRulesService"],
-            earning_pb2_grpc.add_EarningRulesServiceServicer_to_server,
-            EarningRulesServicer(db),
-        ),
-        Served(
-            directory_pb2.DESCRIPTOR.services_by_name["MemberDirectoryService"],
-            directory_pb2_grpc.add_MemberDirectoryServiceServicer_to_server,
-            MemberDirectoryServicer(*parts),
-        ),
-        Served(
-            programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
-            programs_pb2_grpc.add_ProgramDirectoryServiceServicer_to_server,
-            ProgramDirectoryServicer(db, programs),
-        ),
+        Served(messages.DESCRIPTOR.services_by_name[name], getattr(stubs, f"add_{name}Servicer_to_server"), servicer)
+        for messages, stubs, name, servicer in services
     ]
 
 
