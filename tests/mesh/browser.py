@@ -20,7 +20,7 @@ TINY = {"width": 320, "height": 640}
 DESKTOP = {"width": 1280, "height": 900}
 # For what comes within a second or two where nobody else needs the machine.
 PATIENCE_MS = 60_000
-_FRESH = re.compile(r"[^a-z0-9-]+")
+_APART = re.compile(r"[^a-z0-9-]+")
 
 
 def chromium() -> str:
@@ -56,7 +56,7 @@ class Visit:
     async def shot(self, step: str) -> None:
         """Keeps what it looks like."""
         SHOTS.mkdir(exist_ok=True)
-        await self.page.screenshot(path=SHOTS / f"{_FRESH.sub('-', f'{self.name}-{step}')}.png", full_page=True)
+        await self.page.screenshot(path=SHOTS / f"{_APART.sub('-', f'{self.name}-{step}')}.png", full_page=True)
 
     async def problems(self) -> list[Any]:
         """What would keep somebody from using the page as it is now (WCAG 2.2)."""

@@ -15,6 +15,8 @@ from svckit.clock import new_id
 from tests.mesh.browser import DESKTOP, PHONE, TINY, Visit, browsing, visiting
 from tests.mesh.conftest import Api
 
+# A window for each test, beside the whole mesh.
+pytestmark = pytest.mark.timeout(300)
 WIDE = [{"type": "CLOSED_LOOP"}, {"type": "OPEN_LOOP"}]
 LOOKS = [
     pytest.param(PHONE, "light", id="phone"),
@@ -65,7 +67,7 @@ async def test_a_reward_is_claimed_on_a_phone_without_scripts(browser: Browser, 
         await visit.page.get_by_role("button", name="Claim 10.00 USD").click()
         # Nothing is pressed here: while the provider works the page looks again by itself.
         reveal = visit.page.get_by_role("button", name="Reveal the code")
-        await expect(reveal).to_be_visible(timeout=30_000)
+        await expect(reveal).to_be_visible()
         masked = await visit.page.locator("p.code").inner_text()
         await visit.shot("3-masked")
         await reveal.click()
@@ -102,7 +104,7 @@ async def test_a_reward_is_claimed_by_keyboard_alone(browser: Browser, api: Api)
         await visit.tab_to("form button")
         await visit.shot("2-question")
         await keys.press("Space")
-        await expect(visit.page.get_by_role("button", name="Reveal the code")).to_be_visible(timeout=30_000)
+        await expect(visit.page.get_by_role("button", name="Reveal the code")).to_be_visible()
         await visit.tab_to("form button")
         await keys.press("Enter")
         # The code has the focus already: to copy it is two keys.
@@ -134,7 +136,7 @@ async def test_everybody_can_use_it(
         await choose(visit, "Amberline Books", "25 USD")
         assert await visit.problems() == []
         await visit.page.get_by_role("button", name="Claim 25.00 USD").click()
-        await expect(visit.page.get_by_role("button", name="Reveal the code")).to_be_visible(timeout=30_000)
+        await expect(visit.page.get_by_role("button", name="Reveal the code")).to_be_visible()
         assert await visit.problems() == []
         await visit.page.get_by_role("button", name="Reveal the code").click()
         await visit.shot("code")
