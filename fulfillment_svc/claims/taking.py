@@ -83,14 +83,14 @@ class Taking:
             raise too_much()
         if order.choice is not None and request.reward_id != order.choice.reward_id:
             raise not_on_the_menu()
+        # Before the quote: what is on the menu and gone by then is refused as gone.
+        listed = await self._menus.has(wire.menu_request(order, request.country, request.reward_id))
         chosen = await self._menus.quote(order.program_id, request.reward_id, request.denomination, request.country)
-        if order.choice is not None:
-            if denomination_minor != order.choice.denomination_minor:
-                raise Refused(Reason.DENOMINATION_INVALID, "This order is for another denomination.")
-            return order.choice
-        if not await self._menus.has(wire.menu_request(order, request.country, request.reward_id)):
+        if not listed:
             raise not_on_the_menu()
-        return chosen
+        if order.choice is not None and denomination_minor != order.choice.denomination_minor:
+            raise Refused(Reason.DENOMINATION_INVALID, "This order is for another denomination.")
+        return order.choice or chosen
 
     async def _begin(self, tx: Tx, claim: Claim, new: Redemption, recipient: Recipient) -> Redemption | Outcome:
         order = await store.lock(tx, new.program_id, new.order_id) if new.order_id else None

@@ -11,14 +11,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 PROBLEMS, FOCUS = (Path(__file__).with_name(name).read_text() for name in ("problems.js", "focus.js"))
 SHOTS = Path(__file__).parents[2] / ".screenshots"
 PHONE = {"width": 390, "height": 844}
 TINY = {"width": 320, "height": 640}
 DESKTOP = {"width": 1280, "height": 900}
-_FRESH = re.compile(r"[^a-z0-9-]+")
+# For what comes within a second or two where nobody else needs the machine.
+PATIENCE_MS = 60_000
+_APART = re.compile(r"[^a-z0-9-]+")
 
 
 def chromium() -> str:
@@ -33,6 +35,7 @@ def chromium() -> str:
 async def browsing() -> AsyncIterator[Browser]:
     """A headless browser. Chromium has no sandbox for root; it sees nothing but our own pages."""
     arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    expect.set_options(timeout=PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium(), args=arguments)
         try:
@@ -53,7 +56,7 @@ class Visit:
     async def shot(self, step: str) -> None:
         """Keeps what it looks like."""
         SHOTS.mkdir(exist_ok=True)
-        await self.page.screenshot(path=SHOTS / f"{_FRESH.sub('-', f'{self.name}-{step}')}.png", full_page=True)
+        await self.page.screenshot(path=SHOTS / f"{_APART.sub('-', f'{self.name}-{step}')}.png", full_page=True)
 
     async def problems(self) -> list[Any]:
         """What would keep somebody from using the page as it is now (WCAG 2.2)."""
@@ -83,7 +86,7 @@ class Visit:
 async def visiting(browser: Browser, name: str, size: dict[str, int], **how: Any) -> AsyncIterator[Visit]:
     """A window of that size; `how` are the settings of a browser's context."""
     context = await browser.new_context(viewport=size, reduced_motion="reduce", **how)  # type: ignore[arg-type]
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(PATIENCE_MS)
     visit = Visit(await context.new_page(), name)
     visit.page.on("request", lambda request: visit.loaded.append(request.url))
     visit.page.on("console", lambda message: visit.said.append(message.text))
