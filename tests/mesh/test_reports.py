@@ -2,11 +2,14 @@
 
 import csv
 import io
+import json
 from typing import Any
 
 import aiohttp
+import psycopg
 import pytest
 
+from devmesh.mesh import Mesh
 from tests.mesh.conftest import Api, until
 from tests.mesh.operators import Operator
 from tests.mesh.owners import RECIPIENT
@@ -14,10 +17,19 @@ from tests.mesh.owners import RECIPIENT
 CSV = {"accept": "text/csv"}
 
 
+TOLD = "SELECT convert_from(payload, 'UTF8') FROM events WHERE program_id = %s AND type = 'funding.low'"
+
+
 @pytest.fixture
-async def books(http: aiohttp.ClientSession, operator: Operator) -> Api:
-    """A partner of a fresh program."""
-    return Api(http, await operator.api_key(await operator.program()))
+async def program(operator: Operator) -> str:
+    """A fresh program."""
+    return await operator.program()
+
+
+@pytest.fixture
+async def books(http: aiohttp.ClientSession, operator: Operator, program: str) -> Api:
+    """A partner of it."""
+    return Api(http, await operator.api_key(program))
 
 
 async def sheet(api: Api, path: str, **headers: str) -> tuple[Any, list[list[str]]]:
@@ -27,13 +39,20 @@ async def sheet(api: Api, path: str, **headers: str) -> tuple[Any, list[list[str
         return answer.headers, list(csv.reader(io.StringIO(await answer.text(), newline="")))
 
 
-async def test_low_funding_is_set_shown_and_told(books: Api) -> None:
+async def test_low_funding_is_set_shown_and_told(mesh: Mesh, books: Api, program: str) -> None:
     assert (await books.post("funding/deposits", {"amount": 100})).status == 200
     set_ = await books.call("PUT", "/v1/funding/lowBalance", {"currency": "USD", "threshold": 200})
     assert (set_.result["available"], set_.result["lowThreshold"], set_.result["low"]) == (100, 200, True)
     [funding] = (await books.call("GET", "/v1/funding")).result["balances"]
     assert funding == set_.result
     assert (await books.call("PUT", "/v1/funding/lowBalance", {"currency": "USD"})).code == 1000
+
+    async def told() -> list[Any]:
+        async with await psycopg.AsyncConnection.connect(mesh.dsn("fulfillment")) as connection:
+            return await (await connection.execute(TOLD, (program,))).fetchall()
+
+    [(payload,)] = await until(told)
+    assert json.loads(payload)["data"] == {"currency": "USD", "available": 100, "threshold": 200}
     statement = (await books.call("GET", "/v1/funding/statement?currency=USD&pageSize=1")).result
     assert (statement["opening"], statement["deposits"], statement["closing"]) == (0, 100, 100)
     assert [row["line"] for row in statement["rows"]] == ["DEPOSIT"]
