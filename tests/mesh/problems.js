@@ -27,6 +27,8 @@
     const box = node.getBoundingClientRect(), inline = getComputedStyle(node).display === "inline";
     if (seen(node) && !inline && (box.width < 24 || box.height < 24)) say("2.5.8", node, `${box.width} x ${box.height}`);
   }
+  for (const node of all("textarea,input:not([type=hidden])"))
+    if (node.scrollWidth > node.clientWidth || node.scrollHeight > node.clientHeight + 1) say("1.4.10", node, "is cut off");
   if (document.documentElement.scrollWidth > innerWidth) say("1.4.10", document.body, "scrolls to the side");
 
   const rgba = text => { const n = text.match(/[\d.]+/g).map(Number); return n.length < 4 ? [...n, 1] : n; };
