@@ -57,7 +57,11 @@ async def test_a_recipient_chooses_and_sees_the_code(api: Api, http: aiohttp.Cli
     menu = {one["rewardId"] for one in shown.result["menu"]}
     # Other tests may have put rewards of these brands beside the seed's.
     assert menu >= {"amberline-books-us", "copperleaf-coffee-us", "meridian-prepaid-us"}
-    assert {one["brand"] for one in shown.result["menu"]} == {"Amberline Books", "Copperleaf Coffee", "Meridian Prepaid"}
+    assert {one["brand"] for one in shown.result["menu"]} == {
+        "Amberline Books",
+        "Copperleaf Coffee",
+        "Meridian Prepaid",
+    }
     claimed = await at_link(http, order, ":claim", CHOICE)
     assert (claimed.status, claimed.result["status"]) == (200, "PROCESSING")
     read = await settled(api, order)
