@@ -30,6 +30,7 @@ INSERT INTO holds (program_id, hold_id, account_id, amount, state, placed_at)
 SELECT p, gen_random_uuid(), a, 1, 1, now() FROM rows;
 INSERT INTO events (program_id, event_id, transaction_id, member_id, type, amount_minor, currency, occurred_at,
     received_at, points) SELECT p, 'e' || a, gen_random_uuid(), 'm', 'x', 1, 'USD', now(), now(), 1 FROM rows;
+INSERT INTO low_balances (program_id, currency, threshold_minor, low) SELECT p, 'C' || a, 1, false FROM rows;
 INSERT INTO reversals (program_id, transaction_id, amount, reversed) SELECT p, gen_random_uuid(), 1, 1 FROM rows;
 ANALYZE;
 """

@@ -18,6 +18,7 @@ _TABLES = [
     "idempotency_keys",
     "lot_uses",
     "lots",
+    "low_balances",
     "members",
     "outbox",
     "reversals",
