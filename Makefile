@@ -55,8 +55,8 @@ browser: ## Install Chromium, which the tests of the hosted page drive, where th
 	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core >/dev/null; } || { \
 	  echo "The tests of the hosted page need Chromium: install it (Debian: sudo apt-get install chromium), then go on." >&2; exit 1; }
 
-test: setup browser ## Run every test
-	@$(BIN)/pytest
+test: setup browser ## Run every test, on two workers
+	@$(BIN)/pytest -n 2 --dist loadgroup
 
 check: lint types proto-check test ## What CI runs
 

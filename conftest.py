@@ -26,9 +26,17 @@ def pytest_configure() -> None:
         pytest.exit("protos/gen is stale: run `make protos`", returncode=3)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of two workers each has its own servers: a module stays on one of them, and so does the whole mesh."""
+    for item in items:
+        module = item.path.relative_to(ROOT)
+        group = module.parent if module.is_relative_to("tests/mesh") else module
+        item.add_marker(pytest.mark.xdist_group(str(group)))
+
+
 @pytest.fixture(scope="session")
 async def postgres() -> AsyncIterator[PostgresServer]:
-    """One real server for the whole run."""
+    """One real server for the whole run, or for each of its workers."""
     async with throwaway_postgres() as server:
         yield server
 
