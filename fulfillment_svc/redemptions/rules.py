@@ -3,6 +3,7 @@
 from dataclasses import replace
 from math import ldexp
 from typing import Final
+from uuid import UUID
 
 from fulfillment_svc.codes import mask
 from fulfillment_svc.redemptions.states import (
@@ -61,13 +62,14 @@ def settle(before: Redemption, reply: Reply) -> Redemption:
     after = replace(
         before,
         state=state,
+        choice=replace(before.choice, fees_minor=reply.paid.fees_minor) if reply.paid else before.choice,
         provider=provider,
         route=route,
         answer=None if edge else reply.answer,
         units=_units(reply) or before.units,
         refusal=reply.refusal if state in FAILING and before.state not in FAILING else before.refusal,
         points_hold_id=reply.hold_id if before.state is State.HOLDING_POINTS else before.points_hold_id,
-        funding_hold_id=reply.hold_id if before.state is State.HOLDING_FUNDING else before.funding_hold_id,
+        funding_hold_id=_funding(before, reply),
         points_booked_at=reply.booked_at if before.state is State.CAPTURING_POINTS else before.points_booked_at,
         funding_booked_at=reply.booked_at if before.state is State.CAPTURING_FUNDING else before.funding_booked_at,
     )
@@ -129,6 +131,12 @@ def _next(before: Redemption, answer: Answer) -> State:
     state = EDGES.get((before.state, answer), before.state)
     passed_by = STEPS.get(state) in OF_STOCK and not before.choice.limited
     return EDGES[state, Answer.DONE] if passed_by else state
+
+
+def _funding(before: Redemption, reply: Reply) -> UUID | None:
+    if reply.paid:
+        return reply.paid.hold_id
+    return reply.hold_id if before.state is State.HOLDING_FUNDING else before.funding_hold_id
 
 
 def _looked_at(before: Redemption, reply: Reply) -> Redemption:

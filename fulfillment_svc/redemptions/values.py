@@ -146,17 +146,26 @@ class Redemption:
 
 
 @dataclass(frozen=True, slots=True)
+class Paid:
+    """What a claim was captured from, its order's hold of then, and the part of the order's fee that went with it."""
+
+    hold_id: UUID
+    fees_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What a step came back with: the answer and, where there are, its reason and what it brought.
 
     `codes` has one entry an item, in the order of their numbers, or is empty. `route` is that of the next provider,
-    where nothing has gone out to the present one.
+    where nothing has gone out to the present one. `paid` comes with a claim's capture, whose `hold_id` is the rest's.
     """
 
     answer: Answer
     reason: str = ""
     hold_id: UUID | None = None
     booked_at: datetime | None = None
+    paid: Paid | None = None
     refusal: bytes | None = None
     route: Route | None = None
     codes: tuple[str | None, ...] = field(default=(), repr=False)

@@ -16,6 +16,7 @@ from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.ordering import Ordering, mail_address, ordering, outcome
 from fulfillment_svc.tests.outside import eventually
 from fulfillment_svc.tests.refusals import reason
+from fulfillment_svc.tests.test_fees import FEES
 from fulfillment_svc.tests.world import REWARD, Funds
 
 FULL = Funds(100_000, 0)
@@ -154,7 +155,7 @@ async def test_a_crash_on_the_way_to_a_mailed_code_issues_it_once(harness: Harne
 
 @pytest.mark.parametrize("name", CLAIMED)
 async def test_a_crash_while_a_part_is_claimed_takes_it_once(harness: Harness, name: str) -> None:
-    mine = await ordering(harness)
+    mine = await ordering(harness, fees=FEES)
     order = await mine.create()
     await _crash(mine, name, mine.claim(order, "c"))
     await mine.claim(order, "c")
