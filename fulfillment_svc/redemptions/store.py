@@ -47,6 +47,7 @@ async def insert_redemption(tx: Tx, new: Redemption, lease_s: float) -> None:
         "traceparent": new.traceparent,
         "fencing_token": new.fencing_token,
         "order_id": new.order_id,
+        "payee": new.payee,
         **_progress(new),
         "due_at": _from_now(lease_s),
         "leased": lease_s > 0,

@@ -68,7 +68,8 @@ class Redemption:
     `sent_s_ago` is the age of the last order at the time of the claim. `cancel_key` is the idempotency key of
     the call that has called it off. `country` is the recipient's. `provider` was chosen for what `route` says, see
     `Router`. The ledger has recorded the captures at `points_booked_at` and `funding_booked_at`. `traceparent` names
-    the request's trace (W3C). `order_id` is set for a claim, which belongs to no member and costs no points.
+    the request's trace (W3C). `order_id` is set for a claim, which belongs to no member and costs no points;
+    `payee` is what its recipient is known by.
     """
 
     program_id: str
@@ -96,6 +97,7 @@ class Redemption:
     fencing_token: int = 1
     sent_s_ago: float = 0.0
     order_id: UUID | None = None
+    payee: str = ""
 
     @property
     def status(self) -> Status:
