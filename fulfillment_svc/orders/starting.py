@@ -44,7 +44,7 @@ class Starting:
             units=(Unit(),) * choice.quantity,
             traceparent=traceparent,
             order_id=order.order_id,
-            state=rules.first(choice),
+            state=rules.first(choice, claims=True),
         )
 
     async def begin(self, tx: Tx, claim: Redemption, recipient: Recipient, lease_s: float) -> None:

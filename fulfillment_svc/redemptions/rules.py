@@ -9,6 +9,7 @@ from fulfillment_svc.codes import mask
 from fulfillment_svc.redemptions.states import (
     EDGES,
     FAILING,
+    OF_HOLDS,
     OF_STOCK,
     STEPS,
     TERMINAL,
@@ -33,9 +34,9 @@ REFUNDED_BY_OPERATOR: Final = "REFUNDED_BY_OPERATOR"
 WATCH_S: Final = (60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 172_800.0)
 
 
-def first(choice: Choice) -> State:
-    """Where a redemption begins."""
-    return State.RESERVING if choice.limited else State.HOLDING_POINTS
+def first(choice: Choice, *, claims: bool = False) -> State:
+    """Where a redemption begins, or a claim."""
+    return _passing_by(State.RESERVING, choice, claims=claims)
 
 
 def step(redemption: Redemption, conduct: Conduct) -> Step:
@@ -129,8 +130,15 @@ def definite(refusal: Refused) -> bool:
 
 def _next(before: Redemption, answer: Answer) -> State:
     state = EDGES.get((before.state, answer), before.state)
-    passed_by = STEPS.get(state) in OF_STOCK and not before.choice.limited
-    return EDGES[state, Answer.DONE] if passed_by else state
+    return _passing_by(state, before.choice, claims=before.order_id is not None)
+
+
+def _passing_by(state: State, choice: Choice, *, claims: bool) -> State:
+    """The state, or the next one whose step there is something to do in."""
+    idle = (OF_HOLDS if claims else frozenset()) | (frozenset() if choice.limited else OF_STOCK)
+    while STEPS.get(state) in idle:
+        state = EDGES[state, Answer.DONE]
+    return state
 
 
 def _funding(before: Redemption, reply: Reply) -> UUID | None:

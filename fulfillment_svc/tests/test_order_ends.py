@@ -116,9 +116,9 @@ async def test_a_link_that_no_mail_brings_is_seen_and_can_be_called_off(harness:
 PLACED = [name for name in failpoints.OF_ORDERS if name.startswith(("place", "fund", "invite"))]
 DIRECT = ["fund.before", "fund.after", "fund.stored", "order.sent", "order.after", "capture-funding.before"]
 DIRECT += ["capture-funding.after", "capture-funding.stored", "deliver.after", "deliver.stored"]
-CLAIMED = ["claim.before", "claim.after", "hold-points.stored", "order.sent", "order.stored", "capture-funding.before"]
+CLAIMED = ["claim.before", "claim.after", "screen.stored", "order.sent", "order.stored", "capture-funding.before"]
 CLAIMED += ["capture-funding.after", "capture-funding.stored", "deliver.before", "deliver.after", "deliver.stored"]
-REJECTED = ["order.after", "void-points.before", "void-points.stored", "void-funding.after", "void-funding.stored"]
+REJECTED = ["order.sent", "order.after", "order.stored"]
 CLOSED = [name for name in failpoints.OF_ORDERS if name.startswith("give-back")]
 
 
