@@ -107,7 +107,7 @@ async def test_a_lease_is_taken_over_only_when_it_has_run_out(db: Database) -> N
     assert (taken.redemption_id, taken.fencing_token) == (one.redemption_id, 2)
 
 
-@pytest.mark.parametrize("state", set(State) - TERMINAL)
+@pytest.mark.parametrize("state", sorted(set(State) - TERMINAL))
 async def test_every_state_that_is_no_end_is_picked_up(db: Database, state: State) -> None:
     one = await stored(db, new(state=state))
     taken = await claim(db)
@@ -115,7 +115,7 @@ async def test_every_state_that_is_no_end_is_picked_up(db: Database, state: Stat
     assert taken.redemption_id == one.redemption_id
 
 
-@pytest.mark.parametrize("state", TERMINAL)
+@pytest.mark.parametrize("state", sorted(TERMINAL))
 async def test_the_database_keeps_what_is_open_due_and_what_has_ended_not(db: Database, state: State) -> None:
     one = await stored(db, new())
     with pytest.raises(IntegrityError, match="redemptions_due_unless_ended"):

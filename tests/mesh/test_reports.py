@@ -74,15 +74,15 @@ async def test_a_quote_says_what_it_costs(api: Api) -> None:
 
 
 @pytest.mark.parametrize("name", ["spend", "redemptions", "liability", "payees", "reconciliation"])
-async def test_a_report_is_json_or_csv_by_what_is_accepted(api: Api, name: str) -> None:
-    answer = await api.call("GET", f"/v1/reports/{name}")
+async def test_a_report_is_json_or_csv_by_what_is_accepted(books: Api, name: str) -> None:
+    answer = await books.call("GET", f"/v1/reports/{name}")
     assert answer.status == 200
     assert {one["difference"] for one in answer.result["totals"]} <= {0}
     for path, headers in ((f"/v1/reports/{name}", CSV), (f"/v1/reports/{name}:csv", {}), (f"/v1/reports/{name}?", CSV)):
-        got, lines = await sheet(api, path, **headers)
+        got, lines = await sheet(books, path, **headers)
         assert got["content-type"] == "text/csv"
         assert len({len(line) for line in lines}) == 1
-    both = await api.call("GET", f"/v1/reports/{name}", headers={"accept": "application/json, text/csv"})
+    both = await books.call("GET", f"/v1/reports/{name}", headers={"accept": "application/json, text/csv"})
     assert both.status == 200
 
 
