@@ -32,7 +32,6 @@ _CALL: Final = ("service", "method", "code")
 rpc_duration_s: Final = Histogram("rpc_server_duration_seconds", "From arrival to answer.", _CALL, buckets=_BUCKETS_S)
 refusals: Final = Counter("refusals_total", "Refused calls by reason.", ("method", "reason"))
 worker_failures: Final = Counter("worker_failures_total", "Failed worker steps.", ("worker",))
-
 _failures: trace.Tracer = trace.NoOpTracer()
 
 
