@@ -106,7 +106,7 @@ async def serve() -> None:
         )
         vault = Vault.from_base64(settings.code_keys)
         room = assemble(db, idempotent, vault, outside, events.ingest, system_clock)
-        invitations = Invitations(vault, settings.site)
+        invitations = Invitations(vault, settings.site, settings.fingerprint_key)
         ordered = orders.assemble(db, idempotent, invitations, outside, system_clock, room)
         directory = ProgramDirectoryServicer(db, programs)
         secrets = {one.name: one.callback_secrets for one in settings.providers}

@@ -76,6 +76,7 @@ class Intake:
             idempotency_key=claim.key,
             traceparent=traceparent(),
             remaining_minor=value_minor,
+            fee_minor=await self._menus.fee(claim.program_id, currency, value_minor),
         )
         return order, invitation
 

@@ -1,6 +1,7 @@
 """Who an order is for and where it is claimed, as it lies sealed."""
 
 from fulfillment_svc.codes import RECIPIENT, Place, Sealed, Vault
+from fulfillment_svc.compliance import rules
 from fulfillment_svc.orders import store
 from fulfillment_svc.orders.values import Invitation, Order
 from fulfillment_svc.redemptions.mail import Recipient
@@ -9,10 +10,12 @@ from svckit.db import Tx
 
 
 class Invitations:
-    """Seals invitations with `vault` and opens them. `site` is the address that links begin with."""
+    """Seals invitations with `vault` and opens them. `site` is the address that links begin with, and `key` makes the
+    recipients' MACs."""
 
-    def __init__(self, vault: Vault, site: str) -> None:
+    def __init__(self, vault: Vault, site: str, key: bytes) -> None:
         self._vault = vault
+        self._key = key
         self._site = site.rstrip("/")
 
     def seal(self, order: Order, invitation: Invitation) -> Sealed:
@@ -23,6 +26,13 @@ class Invitations:
         """The recipient of a new claim, sealed at its place."""
         place = Place(claim.program_id, claim.redemption_id, RECIPIENT)
         return {place: self._vault.seal(recipient.to_bytes(), place)}
+
+    def payee(self, claim: Redemption, recipient: Recipient) -> str:
+        """What the recipient of a claim is known by: the same for every order to one mailbox, and the order's id where
+        there is no address (G76)."""
+        if not recipient.email:
+            return str(claim.order_id)
+        return rules.recipient(self._key, claim.program_id, recipient.email).hex()
 
     async def of(self, tx: Tx, order: Order) -> Invitation:
         """The invitation of an order."""

@@ -1,4 +1,4 @@
-"""What an order lets its recipient choose from, asked of the catalog."""
+"""What an order lets its recipient choose from and what it costs, asked of the catalog."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -72,6 +72,12 @@ class Menus:
         )
         quote = await invoke(self._catalog.QuoteReward, redemptions_wire.quote_request(program_id, wanted))
         return replace(redemptions_wire.choice(wanted, quote), points=0, fees_minor=0)
+
+    async def fee(self, program_id: str, currency: str, value_minor: int) -> int:
+        """The fee on an order of that value, which is one item to it, in minor units."""
+        request = catalog_pb.QuoteFeesRequest(program_id=program_id, currency=currency, values_minor=[value_minor])
+        [fee_minor] = (await invoke(self._catalog.QuoteFees, request)).fees_minor
+        return fee_minor
 
     async def _all(self, menu: catalog_pb.ListMenuRequest) -> AsyncIterator[catalog_pb.Reward]:
         asked = catalog_pb.ListMenuRequest()

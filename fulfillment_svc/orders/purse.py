@@ -15,7 +15,7 @@ from fulfillment_svc.orders.values import Order
 from fulfillment_svc.redemptions import rules as of_claims
 from fulfillment_svc.redemptions import states
 from fulfillment_svc.redemptions.states import Answer, Status
-from fulfillment_svc.redemptions.values import Redemption, Reply
+from fulfillment_svc.redemptions.values import Paid, Redemption, Reply
 from fulfillment_svc.tables import programs
 from svckit.clients import invoke
 from svckit.clock import Clock
@@ -35,17 +35,23 @@ class Purses:
         self._clock = clock
 
     async def capture(self, claim: Redemption) -> Reply:
-        """Captures a claim's value from its order's hold; the reply's hold is that of the rest.
+        """Captures a claim's value and its part of the fee from its order's hold; the reply's hold is that of the rest.
 
-        The hold changes with each capture, so the key names it. Where another claim of the order has captured and not
-        stored yet what is left, the hold that is known here is gone: nothing happened, and the step is taken again.
+        The hold changes with each capture, and what is captured of the order with it, so the key names it, and the part
+        of the fee is the same for it. Where another claim of the order has captured and not stored yet what is left,
+        the hold that is known here is gone: nothing happened, and the step is taken again.
         """
         async with self._db.read() as tx:
             order = await store.find(tx, claim.program_id, _of(claim))
         if order is None or order.hold_id is None:
             raise internal()
+        paid = Paid(order.hold_id, rules.fee_minor(order, claim))
         request = CaptureHoldRequest(
-            program_id=claim.program_id, hold_id=str(order.hold_id), amount=claim.issued_minor, keep_rest=True
+            program_id=claim.program_id,
+            hold_id=str(paid.hold_id),
+            amount=claim.issued_minor + paid.fees_minor,
+            fee=paid.fees_minor,
+            keep_rest=True,
         )
         key = f"{claim.redemption_id}:{states.Step.CAPTURE_FUNDING}:{order.hold_id}"
         try:
@@ -55,7 +61,7 @@ class Purses:
                 raise
             return Reply(Answer.UNKNOWN, "HOLD_MOVED")
         rest = UUID(captured.rest_hold_id) if captured.rest_hold_id else None
-        return Reply(Answer.DONE, hold_id=rest, booked_at=captured.recorded_at.ToDatetime(UTC))
+        return Reply(Answer.DONE, hold_id=rest, booked_at=captured.recorded_at.ToDatetime(UTC), paid=paid)
 
     async def settle(self, tx: Tx, before: Redemption, after: Redemption, reply: Reply) -> Sequence[Event]:
         """Brings the order up to what a reply made of its claim, in that transaction; what there is to tell of it."""

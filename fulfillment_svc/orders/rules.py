@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
+from fulfillment_svc import shares
 from fulfillment_svc.orders.states import CLAIMABLE, CLOSING, EDGES, STEPS, TERMINAL, Delivery, State, Step
 from fulfillment_svc.orders.values import Order
 from fulfillment_svc.redemptions.states import Answer, Status
@@ -61,6 +62,13 @@ def claim_ended(order: Order, claim: Redemption, *, others: bool) -> Order:
         return replace(back, state=State.FAILING, reason=claim.reason) if failing else back
     done = order.state in CLAIMABLE and not order.remaining_minor and not others
     return replace(order, state=State.REDEEMED) if done else order
+
+
+def fee_minor(order: Order, claim: Redemption) -> int:
+    """The part of the order's fee that is captured with the claim's value, where that is captured next (G72). What is
+    never captured has the rest of it, which is given back."""
+    left_minor = order.value_minor - order.redeemed_minor
+    return shares.of_part(order.fee_minor, order.value_minor, left_minor, claim.issued_minor)
 
 
 def decided(order: Order) -> bool:

@@ -1,5 +1,7 @@
 """The beginning of a claim: a redemption that is paid from its order."""
 
+from dataclasses import replace
+
 from fulfillment_svc.orders.invitations import Invitations
 from fulfillment_svc.orders.values import Order
 from fulfillment_svc.providers.routing import Router
@@ -42,10 +44,11 @@ class Starting:
             units=(Unit(),) * choice.quantity,
             traceparent=traceparent,
             order_id=order.order_id,
-            state=rules.first(choice),
+            state=rules.first(choice, claims=True),
         )
 
     async def begin(self, tx: Tx, claim: Redemption, recipient: Recipient, lease_s: float) -> None:
         """Stores a claim, claimed for `lease_s`; whoever calls this takes its value out of the order."""
-        await store.insert_redemption(tx, claim, lease_s)
+        payee = self._invitations.payee(claim, recipient)
+        await store.insert_redemption(tx, replace(claim, payee=payee), lease_s)
         await secrets_store.insert_secrets(tx, self._invitations.of_claim(claim, recipient))

@@ -11,6 +11,8 @@ from svckit.errors import Reason, Refused
 if TYPE_CHECKING:
     from rewards.ledger.v1.cashback_pb2_grpc import CashbackServiceAsyncStub
 
+NAME: Final = "cashback"
+
 
 class Cashback:
     """Pays through `ledger`, under our reference as the key. All items are one posting, whose id is each item's code.

@@ -15,6 +15,7 @@ import aiosmtplib
 from fulfillment_svc.looks.letters import letter
 from fulfillment_svc.looks.theme import Theme
 from fulfillment_svc.looks.words import amount
+from fulfillment_svc.providers.cashback import NAME as CASHBACK
 from fulfillment_svc.redemptions.states import Answer
 from fulfillment_svc.redemptions.values import Redemption, Reply
 from svckit.errors import Reason, Refused
@@ -76,18 +77,19 @@ class Mailer:
 def compose(theme: Theme, redemption: Redemption, codes: Sequence[str], at: datetime) -> EmailMessage:
     """The mail without its addresses."""
     choice = redemption.choice
-    return letter(
-        "reward",
-        theme,
-        f"Your {choice.brand} reward",
-        at,
-        name=choice.reward_name,
-        brand=choice.brand,
-        points=f"{redemption.issued_points:,}" if choice.points else "",
-        codes=codes,
-        worth=amount(choice.denomination_minor, choice.currency),
-        reference=redemption.redemption_id,
-    )
+    told = {
+        "name": choice.reward_name,
+        "brand": choice.brand,
+        "points": f"{redemption.issued_points:,}" if choice.points else "",
+        "reference": redemption.redemption_id,
+    }
+    if redemption.provider == CASHBACK:
+        # What is issued is a posting in the ledger, whose id is no code that anybody could use.
+        return letter(
+            "cashback", theme, "Your cashback", at, credited=amount(redemption.issued_minor, choice.currency), **told
+        )
+    worth = amount(choice.denomination_minor, choice.currency)
+    return letter("reward", theme, f"Your {choice.brand} reward", at, codes=codes, worth=worth, **told)
 
 
 def _failure(error: aiosmtplib.SMTPException) -> Reply:

@@ -3,11 +3,13 @@
 from dataclasses import replace
 from math import ldexp
 from typing import Final
+from uuid import UUID
 
 from fulfillment_svc.codes import mask
 from fulfillment_svc.redemptions.states import (
     EDGES,
     FAILING,
+    OF_HOLDS,
     OF_STOCK,
     STEPS,
     TERMINAL,
@@ -32,9 +34,9 @@ REFUNDED_BY_OPERATOR: Final = "REFUNDED_BY_OPERATOR"
 WATCH_S: Final = (60.0, 600.0, 3_600.0, 21_600.0, 86_400.0, 172_800.0)
 
 
-def first(choice: Choice) -> State:
-    """Where a redemption begins."""
-    return State.RESERVING if choice.limited else State.HOLDING_POINTS
+def first(choice: Choice, *, claims: bool = False) -> State:
+    """Where a redemption begins, or a claim."""
+    return _passing_by(State.RESERVING, choice, claims=claims)
 
 
 def step(redemption: Redemption, conduct: Conduct) -> Step:
@@ -61,13 +63,14 @@ def settle(before: Redemption, reply: Reply) -> Redemption:
     after = replace(
         before,
         state=state,
+        choice=replace(before.choice, fees_minor=reply.paid.fees_minor) if reply.paid else before.choice,
         provider=provider,
         route=route,
         answer=None if edge else reply.answer,
         units=_units(reply) or before.units,
         refusal=reply.refusal if state in FAILING and before.state not in FAILING else before.refusal,
         points_hold_id=reply.hold_id if before.state is State.HOLDING_POINTS else before.points_hold_id,
-        funding_hold_id=reply.hold_id if before.state is State.HOLDING_FUNDING else before.funding_hold_id,
+        funding_hold_id=_funding(before, reply),
         points_booked_at=reply.booked_at if before.state is State.CAPTURING_POINTS else before.points_booked_at,
         funding_booked_at=reply.booked_at if before.state is State.CAPTURING_FUNDING else before.funding_booked_at,
     )
@@ -127,8 +130,21 @@ def definite(refusal: Refused) -> bool:
 
 def _next(before: Redemption, answer: Answer) -> State:
     state = EDGES.get((before.state, answer), before.state)
-    passed_by = STEPS.get(state) in OF_STOCK and not before.choice.limited
-    return EDGES[state, Answer.DONE] if passed_by else state
+    return _passing_by(state, before.choice, claims=before.order_id is not None)
+
+
+def _passing_by(state: State, choice: Choice, *, claims: bool) -> State:
+    """The state, or the next one whose step there is something to do in."""
+    idle = (OF_HOLDS if claims else frozenset()) | (frozenset() if choice.limited else OF_STOCK)
+    while STEPS.get(state) in idle:
+        state = EDGES[state, Answer.DONE]
+    return state
+
+
+def _funding(before: Redemption, reply: Reply) -> UUID | None:
+    if reply.paid:
+        return reply.paid.hold_id
+    return reply.hold_id if before.state is State.HOLDING_FUNDING else before.funding_hold_id
 
 
 def _looked_at(before: Redemption, reply: Reply) -> Redemption:

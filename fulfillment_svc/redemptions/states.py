@@ -111,6 +111,10 @@ STEPS: Final = {
 }
 # What is done to the stock. A reward whose stock is not limited passes these by.
 OF_STOCK: Final = frozenset({Step.RESERVE_STOCK, Step.CONSUME_STOCK, Step.RELEASE_STOCK})
+# What is done to holds of a redemption's own. A claim has none: its order's holds its value.
+OF_HOLDS: Final = frozenset(
+    {Step.HOLD_POINTS, Step.HOLD_FUNDING, Step.CAPTURE_POINTS, Step.VOID_POINTS, Step.VOID_FUNDING}
+)
 
 EDGES: Final = {
     (State.RESERVING, Answer.DONE): State.HOLDING_POINTS,

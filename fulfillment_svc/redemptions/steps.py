@@ -81,9 +81,7 @@ class Steps:
             Step.VOID_FUNDING: lambda one: self._void(one, Step.VOID_FUNDING, one.funding_hold_id),
             Step.RELEASE_STOCK: self._release,
         }
-        # A claim has no holds of its own.
-        idle = (Step.HOLD_POINTS, Step.HOLD_FUNDING, Step.CAPTURE_POINTS, Step.VOID_POINTS, Step.VOID_FUNDING)
-        self._takes_of_claims = self._takes | dict.fromkeys(idle, _nothing) | {Step.CAPTURE_FUNDING: self.purse.capture}
+        self._takes_of_claims = self._takes | {Step.CAPTURE_FUNDING: self.purse.capture}
 
     def conduct(self, redemption: Redemption) -> Conduct:
         """What the redemption's provider promises."""
@@ -221,10 +219,6 @@ class Steps:
         async with self._db.read() as tx:
             sealed = await secrets_store.secrets(tx, redemption)
         return {place.number: self._vault.open(one, place) for place, one in sealed.items()}
-
-
-async def _nothing(_: Redemption) -> Reply:
-    return Reply(Answer.DONE)
 
 
 async def _settle(rpc: Any, request: ConsumeStockRequest | ReleaseStockRequest) -> Reply:

@@ -47,6 +47,7 @@ async def insert_redemption(tx: Tx, new: Redemption, lease_s: float) -> None:
         "traceparent": new.traceparent,
         "fencing_token": new.fencing_token,
         "order_id": new.order_id,
+        "payee": new.payee,
         **_progress(new),
         "due_at": _from_now(lease_s),
         "leased": lease_s > 0,
@@ -226,7 +227,8 @@ def _progress(redemption: Redemption) -> dict[str, Any]:
     """The columns that change on the way."""
     names = "state", "answer", "version", "reason", "refusal", "points_hold_id", "funding_hold_id", "cancel_key"
     chosen, booked = ("provider", "route"), ("points_booked_at", "funding_booked_at")
-    return {name: getattr(redemption, name) for name in (*names, *chosen, *booked, "attempts")}
+    same = {name: getattr(redemption, name) for name in (*names, *chosen, *booked, "attempts")}
+    return {**same, "fees_minor": redemption.choice.fees_minor}
 
 
 def _key(redemption: Redemption) -> dict[str, Any]:

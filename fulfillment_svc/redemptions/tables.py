@@ -85,6 +85,13 @@ redemptions: Final = Table(
         "limited", Boolean, nullable=False, server_default=false(), comment="units of its reward's stock are put by"
     ),
     Column("order_id", Uuid, comment="of a claim, which takes its value from there"),
+    Column(
+        "payee",
+        Text,
+        nullable=False,
+        server_default="",
+        comment="of a claim: the MAC of the recipient's address, or the order's id",
+    ),
     CheckConstraint(f"state IN ({_STATES})", name="redemptions_state_known"),
     CheckConstraint("(points > 0) = (order_id IS NULL)", name="redemptions_points_unless_claims"),
     CheckConstraint("quantity > 0 AND denomination_minor > 0", name="redemptions_value_positive"),
@@ -116,6 +123,7 @@ redemptions: Final = Table(
         "redemption_id",
         postgresql_where=text("funding_booked_at IS NOT NULL"),
     ),
+    Index("redemptions_by_payee", "program_id", "payee", postgresql_where=text("order_id IS NOT NULL")),
     Index("redemptions_by_due", "due_at", "program_id", postgresql_where=text("due_at IS NOT NULL")),
     Index("redemptions_by_reference", "redemption_id"),
     Index("redemptions_parked", "parked_at", "program_id", postgresql_where=text("parked_at IS NOT NULL")),

@@ -68,7 +68,8 @@ class Redemption:
     `sent_s_ago` is the age of the last order at the time of the claim. `cancel_key` is the idempotency key of
     the call that has called it off. `country` is the recipient's. `provider` was chosen for what `route` says, see
     `Router`. The ledger has recorded the captures at `points_booked_at` and `funding_booked_at`. `traceparent` names
-    the request's trace (W3C). `order_id` is set for a claim, which belongs to no member and costs no points.
+    the request's trace (W3C). `order_id` is set for a claim, which belongs to no member and costs no points;
+    `payee` is what its recipient is known by.
     """
 
     program_id: str
@@ -96,6 +97,7 @@ class Redemption:
     fencing_token: int = 1
     sent_s_ago: float = 0.0
     order_id: UUID | None = None
+    payee: str = ""
 
     @property
     def status(self) -> Status:
@@ -146,17 +148,26 @@ class Redemption:
 
 
 @dataclass(frozen=True, slots=True)
+class Paid:
+    """What a claim was captured from, its order's hold of then, and the part of the order's fee that went with it."""
+
+    hold_id: UUID
+    fees_minor: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """What a step came back with: the answer and, where there are, its reason and what it brought.
 
     `codes` has one entry an item, in the order of their numbers, or is empty. `route` is that of the next provider,
-    where nothing has gone out to the present one.
+    where nothing has gone out to the present one. `paid` comes with a claim's capture, whose `hold_id` is the rest's.
     """
 
     answer: Answer
     reason: str = ""
     hold_id: UUID | None = None
     booked_at: datetime | None = None
+    paid: Paid | None = None
     refusal: bytes | None = None
     route: Route | None = None
     codes: tuple[str | None, ...] = field(default=(), repr=False)

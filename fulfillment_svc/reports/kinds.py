@@ -89,15 +89,15 @@ class Payees(Paid):
     """What each payee got."""
 
     row = pb.PayeeRow.DESCRIPTOR
-    parts = 3
+    parts = 4
     names = ("spent",)
 
     async def page(self, scope: Scope, place: list[str] | None, size: int) -> Page:
-        """By payee, year and currency."""
+        """Members first, then by payee, year and currency."""
         program, after = scope.program, wire.payee_place(place)
         async with self._db.read() as tx:
             found = await store.payees(tx, program.program_id, scope.period, program.zone.key, after, size + 1)
-        return Page([wire.payee(row) for row in found[:size]], _more(found, size, "payee", "year", "currency"))
+        return Page([wire.payee(row) for row in found[:size]], _more(found, size, "kind", "payee", "year", "currency"))
 
 
 class Reconciliation(Paid):

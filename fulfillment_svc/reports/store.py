@@ -64,17 +64,25 @@ SELECT r.redemption_id, r.points_booked_at AS booked_at, r.points_hold_id AS tra
 ORDER BY r.points_booked_at, r.redemption_id LIMIT :size"""
 )
 _REDEEMED_SUM: Final = text("SELECT coalesce(sum(issued.points), 0)::bigint AS points" + _REDEEMED_IN)
-_PAYEES: Final = text(
+
+
+def _payees(payee: str, kind: str, of: str) -> TextClause:
     # Payees stand in the order of an index.
-    "SELECT * FROM ("  # noqa: S608 - all parts are constants
-    """
-    SELECT r.member_id AS payee, extract(year FROM r.funding_booked_at AT TIME ZONE :zone)::bigint AS year, r.currency,
-        count(*) AS payments, sum(issued.items * r.denomination_minor)::bigint AS value_minor"""
-    + _SPENT_IN
-    + """
-        AND r.member_id >= :payee
-    GROUP BY 1, 2, 3
-) paid WHERE (payee, year, currency) > (:payee, :year, :currency) ORDER BY payee, year, currency LIMIT :size"""
+    return text(
+        f"""
+SELECT * FROM (
+    SELECT {payee} AS payee, {kind} AS kind, extract(year FROM r.funding_booked_at AT TIME ZONE :zone)::bigint AS year,
+        r.currency, count(*) AS payments, sum(issued.items * r.denomination_minor)::bigint AS value_minor
+    {_SPENT_IN} AND {of} AND {payee} >= :payee
+    GROUP BY 1, 2, 3, 4
+) paid WHERE (payee, year, currency) > (:payee, :year, :currency) ORDER BY payee, year, currency LIMIT :size"""  # noqa: S608 - all parts are constants
+    )
+
+
+MEMBER: Final = "MEMBER"
+_MEMBERS: Final = _payees("r.member_id", f"'{MEMBER}'", "r.order_id IS NULL")
+_RECIPIENTS: Final = _payees(
+    "r.payee", "CASE WHEN r.payee = r.order_id::text THEN 'ORDER' ELSE 'RECIPIENT' END", "r.order_id IS NOT NULL"
 )
 
 
@@ -104,11 +112,17 @@ async def redeemed_sum(tx: Tx, program_id: str, period: Period) -> int:
 
 
 async def payees(
-    tx: Tx, program_id: str, period: Period, zone: str, after: tuple[str, int, str], size: int
+    tx: Tx, program_id: str, period: Period, zone: str, after: tuple[str, str, int, str], size: int
 ) -> Sequence[RowMapping]:
-    """At most `size` sums by payee, calendar year and currency, in their order, from the one after `after`."""
-    payee, year, currency = after
-    return await _page(tx, _PAYEES, program_id, period, zone=zone, payee=payee, year=year, currency=currency, size=size)
+    """At most `size` sums by payee, calendar year and currency, in their order, members' first, from the one after
+    `after`, which names the payee's kind as well."""
+    kind, payee, year, currency = after
+    found: list[RowMapping] = []
+    for statement in (_MEMBERS, _RECIPIENTS) if kind == MEMBER else (_RECIPIENTS,):
+        place = {"payee": payee, "year": year, "currency": currency}
+        found += await _page(tx, statement, program_id, period, zone=zone, size=size - len(found), **place)
+        payee, year, currency = "", 0, ""
+    return found
 
 
 async def _page(tx: Tx, statement: TextClause, program_id: str, period: Period, **more: object) -> Sequence[RowMapping]:

@@ -10,6 +10,7 @@ from rewards.ledger.v1.books_pb2 import Vintage
 
 from fulfillment_svc.reports import rules
 from fulfillment_svc.reports.rules import FIRST, Period
+from fulfillment_svc.reports.store import MEMBER
 from svckit import money
 from svckit.errors import invalid
 from svckit.programs import Program
@@ -43,12 +44,12 @@ def moment(place: list[str] | None, start: datetime) -> Moment:
         raise invalid(pageToken="is not a token of this list") from None
 
 
-def payee_place(place: list[str] | None) -> tuple[str, int, str]:
+def payee_place(place: list[str] | None) -> tuple[str, str, int, str]:
     """Likewise, of the report on payees."""
     if place is None:
-        return "", 0, ""
+        return MEMBER, "", 0, ""
     try:
-        return place[0], int(place[1]), place[2]
+        return place[0], place[1], int(place[2]), place[3]
     except ValueError:
         raise invalid(pageToken="is not a token of this list") from None
 
@@ -122,6 +123,7 @@ def payee(row: Any) -> pb.PayeeRow:
         value=money.major(row["value_minor"], currency),
         threshold=money.major(threshold_minor, currency),
         mark=pb.PayeeRow.Mark.Value(mark.value),
+        kind=pb.PayeeRow.Kind.Value(row["kind"]),
     )
 
 

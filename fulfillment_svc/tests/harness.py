@@ -89,7 +89,7 @@ class Harness:
 
     async def assemble_orders(self, room: Room) -> orders.Room:
         """The rooms of orders and claims beside it."""
-        invitations = Invitations(Vault([self.master_key]), SITE)
+        invitations = Invitations(Vault([self.master_key]), SITE, b"fingerprint")
         outside = await self.outside()
         return orders.assemble(self.db, self.idempotent(), invitations, outside, system_clock, room)
 

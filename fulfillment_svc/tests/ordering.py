@@ -110,8 +110,12 @@ class Ordering:
             assert row.redeemed_minor == sum(one.denomination_minor for one in issued)
             refused = row.refusal is not None
             assert row.remaining_minor + row.redeemed_minor + row.returned_minor == (0 if refused else row.value_minor)
-            captured += row.redeemed_minor
-            held += row.remaining_minor
+            # What is still held has its part of the fee, and all that was issued has had the rest of that.
+            fee_held = row.fee_minor * row.remaining_minor // row.value_minor
+            unspent = row.fee_minor * (row.value_minor - row.redeemed_minor) // row.value_minor
+            assert sum(one.fees_minor for one in claims) == row.fee_minor - unspent
+            captured += row.redeemed_minor + sum(one.fees_minor for one in claims)
+            held += row.remaining_minor + fee_held
         assert await self.tenant.funding() == Funds(before.balance - captured, held)
 
     async def events(self) -> list[str]:

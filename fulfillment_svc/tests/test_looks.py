@@ -31,6 +31,7 @@ MAILS: dict[str, dict[str, Any]] = {
         "worth": "10.00 USD",
         "reference": "r",
     },
+    "cashback": {"name": "Cash Home", "brand": "Acme", "points": "800", "credited": "10.00 USD", "reference": "r"},
     "claim": {
         "recipient": "Ada",
         "worth": "25.00 USD",

@@ -16,6 +16,7 @@ from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.ordering import Ordering, mail_address, ordering, outcome
 from fulfillment_svc.tests.outside import eventually
 from fulfillment_svc.tests.refusals import reason
+from fulfillment_svc.tests.test_fees import FEES
 from fulfillment_svc.tests.world import REWARD, Funds
 
 FULL = Funds(100_000, 0)
@@ -115,9 +116,9 @@ async def test_a_link_that_no_mail_brings_is_seen_and_can_be_called_off(harness:
 PLACED = [name for name in failpoints.OF_ORDERS if name.startswith(("place", "fund", "invite"))]
 DIRECT = ["fund.before", "fund.after", "fund.stored", "order.sent", "order.after", "capture-funding.before"]
 DIRECT += ["capture-funding.after", "capture-funding.stored", "deliver.after", "deliver.stored"]
-CLAIMED = ["claim.before", "claim.after", "hold-points.stored", "order.sent", "order.stored", "capture-funding.before"]
+CLAIMED = ["claim.before", "claim.after", "screen.stored", "order.sent", "order.stored", "capture-funding.before"]
 CLAIMED += ["capture-funding.after", "capture-funding.stored", "deliver.before", "deliver.after", "deliver.stored"]
-REJECTED = ["order.after", "void-points.before", "void-points.stored", "void-funding.after", "void-funding.stored"]
+REJECTED = ["order.sent", "order.after", "order.stored"]
 CLOSED = [name for name in failpoints.OF_ORDERS if name.startswith("give-back")]
 
 
@@ -154,7 +155,7 @@ async def test_a_crash_on_the_way_to_a_mailed_code_issues_it_once(harness: Harne
 
 @pytest.mark.parametrize("name", CLAIMED)
 async def test_a_crash_while_a_part_is_claimed_takes_it_once(harness: Harness, name: str) -> None:
-    mine = await ordering(harness)
+    mine = await ordering(harness, fees=FEES)
     order = await mine.create()
     await _crash(mine, name, mine.claim(order, "c"))
     await mine.claim(order, "c")

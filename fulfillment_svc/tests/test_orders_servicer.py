@@ -54,7 +54,7 @@ async def test_links_are_read_on_under_a_new_master_key(harness: Harness) -> Non
     assert await rotation.left(harness.db, Vault(both), Sealer(both)) == 0
     async with harness.db.read() as tx:
         (row,) = await store.page(tx, mine.tenant.program_id, None, 1)
-        opened = await Invitations(Vault([harness.master_key]), SITE).of(tx, row)
+        opened = await Invitations(Vault([harness.master_key]), SITE, b"").of(tx, row)
     assert opened.token == token(order)
 
 

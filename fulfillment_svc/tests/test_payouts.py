@@ -15,6 +15,7 @@ from fulfillment_svc.tests import mapped
 from fulfillment_svc.tests.harness import Harness, address
 from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.test_review import FULL, FUNDED, HELD, act, desk, operator, parked, work
+from fulfillment_svc.tests.test_saga import part
 from fulfillment_svc.tests.world import CASH, Funds, Tenant
 from ledger_svc.verify.report import faults, findings
 
@@ -47,7 +48,10 @@ async def test_cashback_is_on_the_members_account_and_what_it_cost_is_gone(harne
     assert (await tenant.points(), await tenant.funding()) == PAID
     assert await tenant.points("USD") == Funds(2_500, 0), "what left the funding"
     assert await harness.provider.journal(created.redemption_id) == []
-    assert len(harness.mailbox.mails(recipient.email)) == 1
+    (mail,) = harness.mailbox.mails(recipient.email)
+    for kind in ("plain", "html"):
+        assert "25.00 USD has been credited" in part(mail, kind)
+        assert "as good as cash" not in part(mail, kind), "there is no code in it"
     assert faults(await findings(harness.world.ledger.database_url)) == []
 
 

@@ -34,7 +34,7 @@ def test_any_text_comes_back_as_it_was_but_for_what_would_be_computed(text: str)
 def test_lines_end_as_the_rfc_says_and_numbers_stay_numbers() -> None:
     data = sheet.lines([SpendRow(value=-1e21, fees=0.58)])
     assert data.endswith(b",-1000000000000000000000,0.58\r\n")
-    assert read(sheet.lines([PayeeRow(year=2026, mark=PayeeRow.NEAR)]))[0][-1] == "NEAR"
+    assert read(sheet.lines([PayeeRow(year=2026, mark=PayeeRow.NEAR)]))[0][-2] == "NEAR"
     total = ReportTotal(name="spent", asset="USD", report=2.5, ledger=3, difference=-0.5)
     assert sheet.totals([total], SpendRow.DESCRIPTOR) == b"TOTAL,spent,USD,2.5,3.0,-0.5,,,\r\n"
 

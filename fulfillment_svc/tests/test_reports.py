@@ -21,6 +21,7 @@ from fulfillment_svc.reports.books import Books
 from fulfillment_svc.reports.servicer import ReportsServicer
 from fulfillment_svc.reports.wire import stamp
 from fulfillment_svc.tests.harness import Harness, address
+from fulfillment_svc.tests.ordering import ordering
 from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.world import Tenant
 from svckit.clock import system_clock
@@ -131,6 +132,24 @@ async def test_spend_and_redemptions_are_what_the_journal_has(harness: Harness, 
         ]
         assert list((await reports.get("Redemptions")).totals) == [total("redeemed", "PTS", journal[7])]
     statement = await tenant.statement()
+    assert {row.transaction_id for row in spent} <= {row.transaction_id for row in statement.rows}
+
+
+async def test_what_orders_spend_is_what_the_journal_has(harness: Harness, opened: Opened) -> None:
+    mine = await ordering(harness, fees=FEES)
+    order = await mine.create(value=37.5)
+    for key in ("a", "b"):
+        await mine.claim(order, key)
+        await mine.finish()
+    await mine.cancel(order)
+    await mine.finish()
+    async with opened(mine.tenant) as reports:
+        spent = await reports.rows("Spend")
+        assert [(row.value, row.fees) for row in spent] == [(12.5, 0.43), (12.5, 0.42)]
+        assert list((await reports.get("Spend")).totals) == [total("fees", "USD", 0.85), total("spent", "USD", 25)]
+        assert not await reports.rows("Redemptions")
+    statement = await mine.tenant.statement()
+    assert (statement.spent, statement.fees, statement.closing) == (-25, -0.85, 974.15)
     assert {row.transaction_id for row in spent} <= {row.transaction_id for row in statement.rows}
 
 
