@@ -16,7 +16,8 @@ from svckit.errors import Reason, Refused
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Method:
-    """An RPC. `path` is "/package.Service/Name"; `access` is None if the proto declares none."""
+    """An RPC. `path` is "/package.Service/Name"; `access` is None if the proto declares none. One is `foreign` whose
+    proto is not ours: it has no rules of ours, and who calls it is trusted with what it says."""
 
     path: str
     service: str
@@ -24,6 +25,7 @@ class Method:
     access: Access | None
     idempotency: Idempotency.ValueType
     request: Descriptor
+    foreign: bool = False
 
 
 def method(descriptor: MethodDescriptor) -> Method:

@@ -27,6 +27,7 @@ def declared() -> dict[str, Method]:
             access=Access(services=["gateway"]),
             idempotency=Idempotency.IDEMPOTENCY_UNSPECIFIED,
             request=rpc.input_type,
+            foreign=True,
         )
         for rpc in SERVICE.methods
     }
