@@ -16,8 +16,7 @@ from svckit.errors import Reason, Refused
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Method:
-    """An RPC. `path` is "/package.Service/Name"; `access` is None if the proto declares none. One is `foreign` whose
-    proto is not ours: it has no rules of ours, and who calls it is trusted with what it says."""
+    """An RPC. `path` is "/package.Service/Name". No `access` means none declared; a `foreign` proto has no rules."""
 
     path: str
     service: str

@@ -20,7 +20,6 @@ from svckit.errors import Reason, Refused, internal, spec
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
 DEFAULT_TIMEOUT_S: Final = 5.0
 STREAM_TIMEOUT_S: Final = 3_600.0
@@ -57,7 +56,7 @@ class Chain(grpc.aio.ServerInterceptor):
         streams, limit_s = (True, STREAM_TIMEOUT_S) if handler.response_streaming else (False, DEFAULT_TIMEOUT_S)
         attributes = {"rpc.system": "grpc", "rpc.service": method.service, "rpc.method": method.name}
 
-        async def stages(ours: Call, sent: Metadata, request: Message, context: Context) -> Any:
+        async def stages(ours: Call, sent: Iterable[Any], request: Message, context: Context) -> Any:
             async with asyncio.timeout(self._timeout_s(ours, context, limit_s)):
                 ours.principal = admission.principal(context.auth_context(), ours.metadata)
                 admission.check(method, ours.principal)
