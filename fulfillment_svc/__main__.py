@@ -111,7 +111,7 @@ async def serve() -> None:
         directory = ProgramDirectoryServicer(db, programs)
         secrets = {one.name: one.callback_secrets for one in settings.providers}
         callbacks = CallbacksServicer({providers.SANDBOX: settings.provider_secrets, **secrets}, room.look_again)
-        desk = ReviewServicer(db, idempotent, room.saga, room.wake)
+        desk = ReviewServicer(db, idempotent, room, ordered)
         books = Books(BooksServiceStub(clients.channel(config, "ledger_svc")))
         reports = ReportsServicer(db, books, room.saga, system_clock)
         servicers = [

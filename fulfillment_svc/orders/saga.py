@@ -108,22 +108,22 @@ class Saga:
             reply = await self._steps.take(step, order)
             failpoints.reach(f"{step}.after")
             then_s = 0.0 if leave else lease_s
-            after = await self._db.transact(lambda tx: self._store(tx, order, reply, then_s))
+            after = await self._db.transact(lambda tx: self.store(tx, order, reply, then_s))
             failpoints.reach(f"{step}.stored")
-        if after.reason != order.reason and not rules.ended(after):
-            _parked.labels(after.reason).inc()
-            log.warning("parked", extra={"fields": {**_fields(after), "reason": after.reason}})
+        if after.parked and not order.parked:
+            _parked.labels(reply.reason).inc()
+            log.warning("parked", extra={"fields": {**_fields(after), "reason": reply.reason}})
         if after.state is State.OPEN and after.direct:
             self._wake_claims()
         return after
 
-    async def _store(self, tx: Tx, before: Order, reply: Reply, then_s: float) -> Order:
+    async def store(self, tx: Tx, before: Order, reply: Reply, then_s: float) -> Order:
         """Stores a reply with everything that it makes true; what it made of the order, which is due again in `then_s`
         if it has another step. Raises LeaseLost."""
         if before.state in CLOSING:
             before = await self._with_its_claims(tx, before)
         after = rules.settle(before, reply)
-        await store.update_order(tx, before, after, _due_in_s(before, after, then_s))
+        await store.update_order(tx, before, after, reply, _due_in_s(before, after, then_s))
         if rules.decided(after) and not rules.decided(before):
             await self._answer(tx, after)
             if after.direct and after.state is State.OPEN:

@@ -135,7 +135,7 @@ class Harness:
             Served(
                 review_pb2.DESCRIPTOR.services_by_name["ReviewService"],
                 review_pb2_grpc.add_ReviewServiceServicer_to_server,
-                ReviewServicer(self.db, self.idempotent(), room.saga, room.wake),
+                ReviewServicer(self.db, self.idempotent(), room, ordered),
             ),
             Served(
                 orders_pb2.DESCRIPTOR.services_by_name["OrdersService"],
