@@ -7,9 +7,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rewards.catalog.v1 import rewards_pb2, rewards_pb2_grpc, stock_pb2, stock_pb2_grpc, sync_pb2, sync_pb2_grpc
-from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
-
 from catalog_svc.kept import Standings
 from catalog_svc.servicer import CatalogServicer, RewardsServicer
 from catalog_svc.stock.servicer import StockServicer
@@ -37,31 +34,11 @@ def build(db: Database, sources: Mapping[str, Source]) -> tuple[list[Served], li
     stock = StockServicer(db, programs, standings, system_clock)
     syncs = SyncServicer(db, programs, standings, sources, system_clock)
     served = [
-        Served(
-            rewards_pb2.DESCRIPTOR.services_by_name["RewardsService"],
-            rewards_pb2_grpc.add_RewardsServiceServicer_to_server,
-            RewardsServicer(db, programs, standings),
-        ),
-        Served(
-            rewards_pb2.DESCRIPTOR.services_by_name["CatalogService"],
-            rewards_pb2_grpc.add_CatalogServiceServicer_to_server,
-            CatalogServicer(db, programs, standings),
-        ),
-        Served(
-            stock_pb2.DESCRIPTOR.services_by_name["StockService"],
-            stock_pb2_grpc.add_StockServiceServicer_to_server,
-            stock,
-        ),
-        Served(
-            sync_pb2.DESCRIPTOR.services_by_name["SyncService"],
-            sync_pb2_grpc.add_SyncServiceServicer_to_server,
-            syncs,
-        ),
-        Served(
-            programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
-            programs_pb2_grpc.add_ProgramDirectoryServiceServicer_to_server,
-            ProgramDirectoryServicer(db, programs),
-        ),
+        Served.of(RewardsServicer(db, programs, standings)),
+        Served.of(CatalogServicer(db, programs, standings)),
+        Served.of(stock),
+        Served.of(syncs),
+        Served.of(ProgramDirectoryServicer(db, programs)),
     ]
     return served, [Worker("stock-sweep", stock.sweep, interval_s=5.0), Worker("sync", syncs.run)]
 

@@ -4,10 +4,11 @@ import asyncio
 import gc
 import logging
 import signal
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 import grpc
 import uvloop
@@ -25,7 +26,6 @@ MAX_BACKOFF_S: Final = 10.0
 _PING_MS: Final = ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000)
 _OPTIONS: Final = (("grpc.so_reuseport", 0), _PING_MS, ("grpc.max_receive_message_length", 4 << 20))
 _OPEN_SERVICES: Final = frozenset({health.SERVICE_NAME, reflection.SERVICE_NAME})
-
 log = logging.getLogger(__name__)
 
 
@@ -35,6 +35,14 @@ class Served(NamedTuple):
     descriptor: ServiceDescriptor
     add: Callable[[Any, grpc.aio.Server], None]
     servicer: object
+
+    @classmethod
+    def of(cls, servicer: object) -> Self:
+        """A servicer by the service whose generated class it extends."""
+        base = next(kind for kind in type(servicer).__mro__ if kind.__module__.endswith("_pb2_grpc"))
+        stubs, protos = sys.modules[base.__module__], sys.modules[base.__module__.removesuffix("_grpc")]
+        service = protos.DESCRIPTOR.services_by_name[base.__name__.removesuffix("Servicer")]
+        return cls(service, getattr(stubs, f"add_{base.__name__}_to_server"), servicer)
 
 
 def build(
@@ -50,8 +58,7 @@ def build(
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     if config.environment != "production":
         reflection.enable_server_reflection((*(one.descriptor.full_name for one in served), *_OPEN_SERVICES), server)
-    port = server.add_secure_port(config.listen, credentials(config.tls_dir))
-    return server, healthy, port
+    return server, healthy, server.add_secure_port(config.listen, credentials(config.tls_dir))
 
 
 def credentials(tls_dir: Path) -> grpc.ServerCredentials:

@@ -32,7 +32,6 @@ _CALL: Final = ("service", "method", "code")
 rpc_duration_s: Final = Histogram("rpc_server_duration_seconds", "From arrival to answer.", _CALL, buckets=_BUCKETS_S)
 refusals: Final = Counter("refusals_total", "Refused calls by reason.", ("method", "reason"))
 worker_failures: Final = Counter("worker_failures_total", "Failed worker steps.", ("worker",))
-
 # Where a trace that is not sampled is so to its end, it needs no spans but the one whose ids it goes on with.
 _parent_decides: Final = os.environ.get("OTEL_TRACES_SAMPLER", "parentbased_").startswith("parentbased_")
 _failures: trace.Tracer = trace.NoOpTracer()

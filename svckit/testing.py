@@ -6,7 +6,6 @@ from pathlib import Path
 
 from svckit import admission, server
 from svckit.call import Kind, Principal
-from svckit.clients import open_channel
 from svckit.config import Config
 from svckit.server import Served
 
@@ -20,10 +19,6 @@ async def serving(tls_dir: Path, served: Sequence[Served]) -> AsyncIterator[str]
         yield f"127.0.0.1:{port}"
     finally:
         await built.stop(grace=0)
-
-
-# `async with calling(address, service, tls_dir)` gives a channel, as the peer whose certificate is in `tls_dir`.
-calling = open_channel
 
 
 def headers(principal: Principal, key: str | None = None) -> tuple[tuple[str, str], ...]:

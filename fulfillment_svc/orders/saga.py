@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from google.rpc.status_pb2 import Status as RpcStatus
 from opentelemetry import trace
 from prometheus_client import Counter
 from rewards.fulfillment.v1.orders_pb2 import CreateOrderResponse
@@ -21,14 +20,14 @@ from fulfillment_svc.orders.values import Order
 from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.redemptions.rules import backoff_s
 from fulfillment_svc.redemptions.saga import LEASE_S, REQUEST_LEASE_S
-from fulfillment_svc.redemptions.store import LeaseLost, free_key
+from fulfillment_svc.redemptions.store import LeaseLost
 from fulfillment_svc.redemptions.values import Reply
+from fulfillment_svc.requests import keep_decision, refusal
 from fulfillment_svc.tables import programs
 from fulfillment_svc.webhooks.ingest_store import ingest
-from svckit import idempotency, telemetry
+from svckit import telemetry
 from svckit.clock import Clock
 from svckit.db import Database, Tx
-from svckit.errors import from_status
 from svckit.idempotency import Claim, Idempotency
 
 CREATE: Final = "CreateOrder"
@@ -151,15 +150,8 @@ class Saga:
     async def _answer(self, tx: Tx, order: Order) -> None:
         """Keeps the outcome of the request under its key, for whoever asks with it again."""
         claim = Claim(order.program_id, CREATE, order.idempotency_key, fingerprint=b"")
-        if order.refusal is None:
-            answer = CreateOrderResponse(order=wire.order(order, []))
-            await self._idempotency.finish(tx, claim, idempotency.done(claim, answer))
-            return
-        refusal = from_status(RpcStatus.FromString(order.refusal))
-        if refusal.binds:
-            await self._idempotency.finish(tx, claim, idempotency.refused(claim, refusal))
-        else:
-            await free_key(tx, claim)
+        answer = refusal(order.refusal) or CreateOrderResponse(order=wire.order(order, []))
+        await keep_decision(tx, self._idempotency, claim, answer)
 
 
 def _due_in_s(before: Order, after: Order, then_s: float) -> float | None:

@@ -12,15 +12,10 @@ import grpc
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
 from rewards.catalog.v1.stock_pb2_grpc import StockServiceStub
 from rewards.fulfillment.v1 import (
-    claims_pb2,
     claims_pb2_grpc,
-    orders_pb2,
     orders_pb2_grpc,
-    providers_pb2,
     providers_pb2_grpc,
-    redemptions_pb2,
     redemptions_pb2_grpc,
-    review_pb2,
     review_pb2_grpc,
 )
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
@@ -122,31 +117,11 @@ class Harness:
         ordered = await self.assemble_orders(room)
         callbacks = CallbacksServicer({"sandbox": ["b2xkIHNlY3JldA==", self.provider.door.secret]}, room.look_again)
         return [
-            Served(
-                redemptions_pb2.DESCRIPTOR.services_by_name["RedemptionsService"],
-                redemptions_pb2_grpc.add_RedemptionsServiceServicer_to_server,
-                room.servicer,
-            ),
-            Served(
-                providers_pb2.DESCRIPTOR.services_by_name["ProvidersService"],
-                providers_pb2_grpc.add_ProvidersServiceServicer_to_server,
-                callbacks,
-            ),
-            Served(
-                review_pb2.DESCRIPTOR.services_by_name["ReviewService"],
-                review_pb2_grpc.add_ReviewServiceServicer_to_server,
-                ReviewServicer(self.db, self.idempotent(), room, ordered),
-            ),
-            Served(
-                orders_pb2.DESCRIPTOR.services_by_name["OrdersService"],
-                orders_pb2_grpc.add_OrdersServiceServicer_to_server,
-                ordered.orders,
-            ),
-            Served(
-                claims_pb2.DESCRIPTOR.services_by_name["ClaimsService"],
-                claims_pb2_grpc.add_ClaimsServiceServicer_to_server,
-                ordered.claims,
-            ),
+            Served.of(room.servicer),
+            Served.of(callbacks),
+            Served.of(ReviewServicer(self.db, self.idempotent(), room, ordered)),
+            Served.of(ordered.orders),
+            Served.of(ordered.claims),
         ]
 
     async def serve(self, channel: grpc.aio.Channel) -> None:

@@ -31,11 +31,12 @@ from identity_svc.pepper import Pepper
 from identity_svc.service import PROGRAM_KEEPERS, Service, Settings, Time
 from svckit import server
 from svckit.call import Kind, Principal
+from svckit.clients import open_channel
 from svckit.config import Config
 from svckit.db import Database
 from svckit.errors import Reason, Refused, from_status
 from svckit.server import Served
-from svckit.testing import calling, headers, partner, serving
+from svckit.testing import headers, partner, serving
 
 PEPPER = Pepper(b"a pepper of tests, 32 bytes long.")
 SETTINGS = Settings(pepper=PEPPER, fingerprint_key=b"fingerprints", public_url="https://api.example.test")
@@ -235,13 +236,13 @@ async def running(url: str, authority: Authority, clocks: Clocks, time: Time | N
         channels = {}
         for name, neighbour in neighbours.items():
             address = await stack.enter_async_context(serving(authority.issue(name), neighbour.served()))
-            channels[name] = await stack.enter_async_context(calling(address, name, ours))
+            channels[name] = await stack.enter_async_context(open_channel(address, name, ours))
         service = Service(db, gate_db, SETTINGS, channels, time or clocks.time())
         built, _, port = server.build(Config(listen="127.0.0.1:0", tls_dir=ours), service.served, declared())
         await built.start()
         stack.push_async_callback(built.stop, 0)
         address = f"127.0.0.1:{port}"
-        gateway = await stack.enter_async_context(calling(address, "identity_svc", authority.issue("gateway")))
+        gateway = await stack.enter_async_context(open_channel(address, "identity_svc", authority.issue("gateway")))
         yield Running(url, db, gate_db, service, gateway, address, neighbours, clocks)
 
 

@@ -34,11 +34,11 @@ from ledger_svc.journal.sweeps import Sweeper
 from ledger_svc.parts import Rpcs
 from ledger_svc.tests.oracle import Fields, Oracle
 from svckit.call import Kind, Principal
-from svckit.clients import _refusal
+from svckit.clients import _refusal, open_channel
 from svckit.db import Database
 from svckit.errors import Reason
 from svckit.server import Served
-from svckit.testing import calling, headers, partner, serving
+from svckit.testing import headers, partner, serving
 
 Result = TypeVar("Result")
 SCOPES = ("points:read", "points:write", "events:write", "funding:read", "funding:write")
@@ -195,7 +195,7 @@ async def _rpcs(stack: AsyncExitStack, address: str, issue: Callable[[str], Path
     """The RPCs of a server by their names, each over the channel of a peer who may call it."""
 
     async def channel(peer: str) -> grpc.aio.Channel:
-        return await stack.enter_async_context(calling(address, "ledger_svc", issue(peer)))
+        return await stack.enter_async_context(open_channel(address, "ledger_svc", issue(peer)))
 
     gateway, identity, fulfillment = [await channel(peer) for peer in ("gateway", "identity_svc", "fulfillment_svc")]
     saga = journal_pb2_grpc.JournalServiceStub(fulfillment)

@@ -25,11 +25,11 @@ from ledger_svc.statements import rules
 from ledger_svc.tables import programs
 from svckit.call import Kind as Caller
 from svckit.call import Principal
-from svckit.clients import _refusal
+from svckit.clients import _refusal, open_channel
 from svckit.clock import new_id
 from svckit.db import Database
 from svckit.errors import Reason
-from svckit.testing import calling, headers, partner, serving
+from svckit.testing import headers, partner, serving
 
 PROGRAM, OTHER = "sandbox-test", "sandbox-other"
 MEMBER = Key(PROGRAM, Owner.MEMBER, "m_1", "PTS")
@@ -100,7 +100,7 @@ async def reads(url: str, authority: Any) -> AsyncIterator[Reads]:
 
     await db.transact(settle)
     async with serving(authority.issue("ledger_svc"), served(db, Journal(db), b"k")) as address:
-        async with calling(address, "ledger_svc", authority.issue("gateway")) as gateway:
+        async with open_channel(address, "ledger_svc", authority.issue("gateway")) as gateway:
             yield Reads(points_pb2_grpc.PointsServiceStub(gateway), Journal(db), db)
     await db.close()
 
