@@ -11,7 +11,7 @@ from typing import Self
 
 from devmesh.account import make_passable
 from devmesh.private import write_private
-from devmesh.sockets import LOOPBACK, choose_port, is_free, private_socket_dir
+from devmesh.sockets import LOOPBACK, choose_port, claim, private_socket_dir
 
 SERVICES = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc")
 ROOT = Path(__file__).resolve().parent.parent
@@ -66,7 +66,7 @@ class Layout:
         free.
         """
         make_passable(home)
-        if rest_port is not None and not is_free(rest_port):
+        if rest_port is not None and not claim(rest_port):
             raise PortInUseError(f"{LOOPBACK}:{rest_port} is in use; MESH_PORT chooses another port")
         layout = cls(home, sockets, _ports(home / "ports.json", rest_port))
         for folder in (layout.run, layout.logs, layout.mail, layout.secrets, layout.migrated):
@@ -133,4 +133,4 @@ def _ports(file: Path, rest_port: int | None) -> dict[str, int]:
 
 
 def _usable(port: int | None, taken: Iterable[int]) -> int | None:
-    return port if port is not None and port not in taken and is_free(port) else None
+    return port if port is not None and port not in taken and claim(port) else None

@@ -1,5 +1,6 @@
 """Where unix sockets and listening ports of one machine can be."""
 
+import os
 import secrets
 import socket
 import tempfile
@@ -16,6 +17,10 @@ _PATH_MAX_BYTES = 107 - len("/postgres/.s.PGSQL.5432")
 # Below the kernel's range for outgoing connections (32768 and up by default). A port of that range may be taken by
 # somebody's outgoing connection just while a service that died is being started again.
 _PORTS = range(20_000, 30_000)
+
+# Ports claimed by this process and, for each, the descriptor that holds it. Who claims so many more has long bound it.
+_claims: dict[int, int] = {}
+_CLAIMS_MAX = 256
 
 
 def private_socket_dir() -> Path:
@@ -40,10 +45,31 @@ def is_free(port: int) -> bool:
         return True
 
 
+def claim(port: int) -> bool:
+    """Whether this loopback port is free and, from now on, ours to listen on.
+
+    The UDP port of the same number is held, which no server here wants: a server takes seconds to bind the port chosen
+    for it, and until then another run on this machine would find it as free as we did.
+    """
+    if not is_free(port):
+        return False
+    if port in _claims:
+        return True
+    with socket.socket(type=socket.SOCK_DGRAM) as holder:
+        try:
+            holder.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        if len(_claims) == _CLAIMS_MAX:
+            os.close(_claims.pop(next(iter(_claims))))
+        _claims[port] = holder.detach()
+    return True
+
+
 def choose_port(avoid: Iterable[int] = ()) -> int:
-    """A free loopback port that is not in `avoid`. Chosen by chance, so meshes starting together rarely meet."""
-    avoided = set(avoid)
+    """Claims a free loopback port that is not in `avoid` and was not chosen here of late. Chosen by chance."""
+    avoided = {*avoid, *_claims}
     for port in secrets.SystemRandom().sample(_PORTS, len(_PORTS)):
-        if port not in avoided and is_free(port):
+        if port not in avoided and claim(port):
             return port
     raise OSError(f"no free port between {_PORTS.start} and {_PORTS.stop}")

@@ -16,7 +16,7 @@ from svckit.errors import Reason, Refused
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Method:
-    """An RPC. `path` is "/package.Service/Name"; `access` is None if the proto declares none."""
+    """An RPC. `path` is "/package.Service/Name". No `access` means none declared; a `foreign` proto has no rules."""
 
     path: str
     service: str
@@ -24,6 +24,7 @@ class Method:
     access: Access | None
     idempotency: Idempotency.ValueType
     request: Descriptor
+    foreign: bool = False
 
 
 def method(descriptor: MethodDescriptor) -> Method:

@@ -3,6 +3,8 @@
 import json
 import socket
 import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,15 @@ from devmesh.sockets import LOOPBACK, choose_port, is_free, private_socket_dir
 def listener() -> Iterator[socket.socket]:
     with socket.socket() as sock:
         yield sock
+
+
+def _is_unclaimed(port: int) -> bool:
+    with socket.socket(type=socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
 
 
 def _open(home: Path, rest_port: int | None = None) -> Layout:
@@ -47,6 +58,21 @@ def test_the_rest_port_asked_for_is_used_or_refused(tmp_path: Path, listener: so
     listener.listen()
     with pytest.raises(PortInUseError, match=f"{LOOPBACK}:{port} is in use; MESH_PORT"):
         _open(tmp_path, port)
+
+
+def test_a_port_chosen_by_one_process_is_not_free_for_another_before_anything_listens_on_it() -> None:
+    ours = choose_port()
+    assert is_free(ours)
+    asks = f"from devmesh.sockets import claim; print(claim({ours}))"
+    asked = subprocess.run([sys.executable, "-c", asks], capture_output=True, text=True, check=True)
+    assert asked.stdout.strip() == "False"
+
+
+def test_no_port_is_chosen_twice_and_claims_do_not_pile_up() -> None:
+    chosen = [choose_port() for _ in range(300)]
+    held = sum(not _is_unclaimed(port) for port in chosen)
+    assert len(set(chosen[-256:])) == 256
+    assert held == 256
 
 
 def test_asking_for_a_port_that_another_part_had_moves_that_part(tmp_path: Path) -> None:

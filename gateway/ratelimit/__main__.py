@@ -27,6 +27,7 @@ def declared() -> dict[str, Method]:
             access=Access(services=["gateway"]),
             idempotency=Idempotency.IDEMPOTENCY_UNSPECIFIED,
             request=rpc.input_type,
+            foreign=True,
         )
         for rpc in SERVICE.methods
     }
@@ -39,9 +40,11 @@ async def main() -> None:
     shared = RedisBuckets(required("REWARDS_REDIS_URL"))
     owner = LimitsServiceStub(clients.channel(config, "identity_svc"))
     quotas = Quotas(functools.partial(clients.invoke, owner.LeaseQuota))
-    servicer = RateLimitServicer(Limiter(OwnBuckets(), shared), quotas)
+    limiter = Limiter(OwnBuckets(), shared)
+    servicer = RateLimitServicer(limiter, quotas)
     served = Served(SERVICE, rls_pb2_grpc.add_RateLimitServiceServicer_to_server, servicer)
     await server.serve(config, [served], declared=declared())
+    await limiter.told()
     await shared.close()
 
 

@@ -210,8 +210,10 @@ async def limited(tmp_path: Path, authority: Authority, descriptors: Path) -> As
         redis = await stack.enter_async_context(throwaway_redis())
         shared = RedisBuckets(redis.url, timeout_s=5)
         stack.push_async_callback(shared.close)
+        limiter = Limiter(OwnBuckets(), shared)
+        stack.push_async_callback(limiter.told)
         add = rls_pb2_grpc.add_RateLimitServiceServicer_to_server
-        served = Served(SERVICE, add, RateLimitServicer(Limiter(OwnBuckets(), shared), Quotas(unlimited)))
+        served = Served(SERVICE, add, RateLimitServicer(limiter, Quotas(unlimited)))
         config = Config(listen="127.0.0.1:0", tls_dir=authority.issue("ratelimit"))
         built, _, port = server.build(config, [served], declared=declared())
         await built.start()

@@ -39,6 +39,7 @@ def declared() -> dict[str, Method]:
         access=Access(services=[admission.GATEWAY]),
         idempotency=Idempotency.IDEMPOTENCY_UNSPECIFIED,
         request=found.request,
+        foreign=True,
     )
     return {ours.path: ours}
 
