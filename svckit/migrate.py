@@ -21,6 +21,5 @@ def run() -> None:
     engine = create_engine(url, connect_args={"options": "-c lock_timeout=1s -c timezone=UTC"})
     with engine.begin() as connection:
         context.configure(connection=connection)
-        with context.begin_transaction():
-            context.run_migrations()
+        context.run_migrations()
     engine.dispose()
