@@ -19,7 +19,7 @@ from svckit.clock import system_clock
 from svckit.config import Config, required
 from svckit.db import Database
 from svckit.programs import ProgramDirectoryServicer
-from svckit.server import Served, Worker
+from svckit.server import Worker
 
 
 def feeds(setting: str) -> dict[str, Source]:
@@ -28,19 +28,19 @@ def feeds(setting: str) -> dict[str, Source]:
     return {name: JsonFeed(url) for name, _, url in pairs}
 
 
-def build(db: Database, sources: Mapping[str, Source]) -> tuple[list[Served], list[Worker]]:
+def build(db: Database, sources: Mapping[str, Source]) -> tuple[list[object], list[Worker]]:
     """Every servicer of the catalog on `db`, and its workers; `sources` are the providers' adapters."""
     standings = Standings(db)
     stock = StockServicer(db, programs, standings, system_clock)
     syncs = SyncServicer(db, programs, standings, sources, system_clock)
-    served = [
-        Served.of(RewardsServicer(db, programs, standings)),
-        Served.of(CatalogServicer(db, programs, standings)),
-        Served.of(stock),
-        Served.of(syncs),
-        Served.of(ProgramDirectoryServicer(db, programs)),
+    servicers = [
+        RewardsServicer(db, programs, standings),
+        CatalogServicer(db, programs, standings),
+        stock,
+        syncs,
+        ProgramDirectoryServicer(db, programs),
     ]
-    return served, [Worker("stock-sweep", stock.sweep, interval_s=5.0), Worker("sync", syncs.run)]
+    return servicers, [Worker("stock-sweep", stock.sweep, interval_s=5.0), Worker("sync", syncs.run)]
 
 
 async def main() -> None:

@@ -48,7 +48,7 @@ from svckit.config import Config, required, secret
 from svckit.db import Database
 from svckit.idempotency import Idempotency
 from svckit.programs import ProgramDirectoryServicer
-from svckit.server import Served, Worker
+from svckit.server import Worker
 
 
 async def serve() -> None:
@@ -86,18 +86,18 @@ async def serve() -> None:
         books = Books(BooksServiceStub(ledger))
         reports = ReportsServicer(db, books, room.saga, system_clock)
         servicers = [
-            Served.of(room.servicer),
-            Served.of(ordered.orders),
-            Served.of(ordered.claims),
-            Served.of(ordered.pages),
-            Served.of(desk),
-            Served.of(reports),
-            Served.of(callbacks),
-            Served.of(PayoutsServicer(db, outside.catalog, outside.router)),
-            Served.of(WebhooksServicer(db, idempotent, sealer, guard)),
-            Served.of(EventsServicer(db, deliveries.wake)),
-            Served.of(MessagesServicer(db, outside.mailer)),
-            Served.of(directory),
+            room.servicer,
+            ordered.orders,
+            ordered.claims,
+            ordered.pages,
+            desk,
+            reports,
+            callbacks,
+            PayoutsServicer(db, outside.catalog, outside.router),
+            WebhooksServicer(db, idempotent, sealer, guard),
+            EventsServicer(db, deliveries.wake),
+            MessagesServicer(db, outside.mailer),
+            directory,
         ]
         await server.serve(config, servicers, [*room.workers, *ordered.workers, deliveries, wiping])
     await db.close()

@@ -29,7 +29,7 @@ from identity_svc.signin.servicer import SignInServicer
 from identity_svc.signin.tokens import MemberTokens
 from svckit.db import Database
 from svckit.idempotency import Idempotency
-from svckit.server import Served, Worker
+from svckit.server import Worker
 
 if TYPE_CHECKING:
     from identity_svc.service import Settings, Time
@@ -64,12 +64,12 @@ class People:
             MemberTokens(db, registry, keyring, Audience.of(settings.public_url), clock),
             Pace(times.monotonic, per_second=SIGN_INS_PER_S, burst=SIGN_INS_BURST),
         )
-        self.served = [
-            Served.of(members),
-            Served.of(merges),
-            Served.of(AttributesServicer(db, idempotency)),
-            Served.of(privacy),
-            Served.of(sign_in),
+        self.servicers = [
+            members,
+            merges,
+            AttributesServicer(db, idempotency),
+            privacy,
+            sign_in,
         ]
         self.workers = [
             Worker("members.sync", directory.sync_leftovers),

@@ -39,7 +39,7 @@ from identity_svc.surface import METHODS
 from svckit.clock import Clock, system_clock
 from svckit.db import Database
 from svckit.idempotency import Idempotency
-from svckit.server import Served, Worker
+from svckit.server import Worker
 
 # The services that keep a copy of the programs.
 PROGRAM_KEEPERS = ("ledger_svc", "catalog_svc", "fulfillment_svc")
@@ -100,14 +100,14 @@ class Service:
         events = EventsServiceStub(channels["fulfillment_svc"])
         issuer = Issuer(hasher, Veil(settings.pepper))
         people = People(db, idempotency, settings, channels, keyring, times)
-        self.served = [
-            Served.of(ProgramsServicer(db, keepers)),
-            Served.of(CredentialsServicer(db, idempotency, issuer, keyring, pause)),
-            Served.of(AccessServicer(db, idempotency, issuer, clock, pause)),
-            Served.of(TokenServicer(db, proofs, keyring, audience, clock, pause)),
-            Served.of(LimitsServicer(gate_db)),
-            *people.served,
-            Served.of(Gatekeeper(METHODS, gate, uses, clock)),
+        self.servicers = [
+            ProgramsServicer(db, keepers),
+            CredentialsServicer(db, idempotency, issuer, keyring, pause),
+            AccessServicer(db, idempotency, issuer, clock, pause),
+            TokenServicer(db, proofs, keyring, audience, clock, pause),
+            LimitsServicer(gate_db),
+            *people.servicers,
+            Gatekeeper(METHODS, gate, uses, clock),
         ]
         self.workers = [
             *people.workers,

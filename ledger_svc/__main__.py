@@ -30,15 +30,15 @@ from svckit.config import Config, required, secret
 from svckit.db import Database
 from svckit.idempotency import Idempotency
 from svckit.programs import ProgramDirectoryServicer
-from svckit.server import Served, Worker
+from svckit.server import Worker
 
 GARBAGE_MAX: Final = 50_000
 
 
-def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Served]:
+def servicers(db: Database, journal: Journal, fingerprint_key: bytes) -> list[object]:
     """Every servicer of the ledger on `db`, posting through `journal`."""
     parts = (db, journal, Idempotency(db, keys, fingerprint_key), system_clock)
-    servicers = (
+    return [
         PointsServicer(*parts),
         JournalServicer(*parts),
         MovementsServicer(*parts),
@@ -51,8 +51,7 @@ def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Serve
         EarningRulesServicer(db),
         MemberDirectoryServicer(*parts),
         ProgramDirectoryServicer(db, programs),
-    )
-    return [Served.of(one) for one in servicers]
+    ]
 
 
 def limits() -> Limits:
@@ -74,7 +73,7 @@ async def main() -> None:
     ]
     # A batch makes thousands of objects and keeps none: at the default they would be walked through many times over.
     gc.set_threshold(GARBAGE_MAX)
-    await server.serve(config, served(db, journal, secret("REWARDS_FINGERPRINT_KEY_FILE")), workers)
+    await server.serve(config, servicers(db, journal, secret("REWARDS_FINGERPRINT_KEY_FILE")), workers)
     await db.close()
 
 

@@ -48,7 +48,6 @@ from fulfillment_svc.webhooks.ssrf import Guard
 from svckit.clock import system_clock
 from svckit.db import Database
 from svckit.idempotency import Idempotency
-from svckit.server import Served
 from svckit.testing import headers, partner
 
 SITE = "https://rewards.example"
@@ -111,17 +110,17 @@ class Harness:
         """The keys of the database."""
         return Idempotency(self.db, keys, b"fingerprint")
 
-    async def served(self) -> list[Served]:
+    async def served(self) -> list[object]:
         """What the service serves of the room."""
         room = await self.assemble()
         ordered = await self.assemble_orders(room)
         callbacks = CallbacksServicer({"sandbox": ["b2xkIHNlY3JldA==", self.provider.door.secret]}, room.look_again)
         return [
-            Served.of(room.servicer),
-            Served.of(callbacks),
-            Served.of(ReviewServicer(self.db, self.idempotent(), room, ordered)),
-            Served.of(ordered.orders),
-            Served.of(ordered.claims),
+            room.servicer,
+            callbacks,
+            ReviewServicer(self.db, self.idempotent(), room, ordered),
+            ordered.orders,
+            ordered.claims,
         ]
 
     async def serve(self, channel: grpc.aio.Channel) -> None:

@@ -20,7 +20,6 @@ from fulfillment_svc.tests.outside import Mailbox
 from fulfillment_svc.tests.refusals import reason
 from svckit.clients import open_channel
 from svckit.db import Database
-from svckit.server import Served
 from svckit.testing import serving
 
 
@@ -31,8 +30,8 @@ def letter(email: str, program_id: str = "") -> pb.SendCodeRequest:
     return request
 
 
-def served(db: Database, port: int) -> list[Served]:
-    return [Served.of(MessagesServicer(db, Mailer("127.0.0.1", port, SENDER)))]
+def served(db: Database, port: int) -> list[object]:
+    return [MessagesServicer(db, Mailer("127.0.0.1", port, SENDER))]
 
 
 Send = Callable[..., Awaitable[Any]]

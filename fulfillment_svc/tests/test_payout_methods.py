@@ -19,7 +19,6 @@ from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.refusals import reason, refusal
 from fulfillment_svc.tests.world import Tenant
 from svckit.clients import open_channel
-from svckit.server import Served
 from svckit.testing import headers, partner, serving
 
 Row = tuple[str, str, int, float, float, bool]
@@ -37,7 +36,7 @@ async def open_stub(harness: Harness, authority: Authority) -> AsyncIterator[Any
     """Calls the service as the gateway does, with the providers that are configured."""
     catalog = CatalogServiceStub(await harness.world.channel("fulfillment_svc", harness.world.catalog))
     router = harness.router(await harness.world.channel("fulfillment_svc", harness.world.ledger))
-    served = [Served.of(PayoutsServicer(harness.db, catalog, router))]
+    served = [PayoutsServicer(harness.db, catalog, router)]
     async with (
         serving(authority.issue("fulfillment_svc"), served) as at,
         open_channel(at, "fulfillment_svc", authority.issue("gateway")) as channel,

@@ -26,7 +26,6 @@ from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.world import Tenant
 from svckit.clients import open_channel
 from svckit.clock import system_clock
-from svckit.server import Served
 from svckit.testing import headers, partner, serving
 
 FEES = [Fee(currency="USD", basis_points=250, fixed_minor=33)]
@@ -77,7 +76,7 @@ def opened(harness: Harness) -> Opened:
     async def reports(tenant: Tenant, ahead: timedelta = timedelta(minutes=2)) -> AsyncIterator[Reports]:
         room, world = await harness.assemble(), harness.world
         books = Books(BooksServiceStub(await world.channel("fulfillment_svc", world.ledger)))
-        served = Served.of(ReportsServicer(harness.db, books, room.saga, lambda: system_clock() + ahead))
+        served = ReportsServicer(harness.db, books, room.saga, lambda: system_clock() + ahead)
         async with (
             serving(world.authority.issue("fulfillment_svc"), [served]) as at,
             open_channel(at, "fulfillment_svc", world.authority.issue("gateway")) as channel,

@@ -11,7 +11,7 @@ from google.protobuf.struct_pb2 import Struct
 from gateway.ratelimit.buckets import Limiter
 from gateway.ratelimit.gcra import Decision, Limit
 from gateway.ratelimit.quotas import Quotas, Standing
-from svckit import call
+from svckit import admission, call
 from svckit.errors import Reason, Refused, invalid
 
 # Who is limited: the credential that the gatekeeper knows, or the address of a call without one.
@@ -41,6 +41,8 @@ class Window(NamedTuple):
 
 class RateLimitServicer(rls_pb2_grpc.RateLimitServiceServicer):
     """Answers the one descriptor that `gateway.envoy` renders: who, and the plan's rps, burst, daily and cost."""
+
+    CALLERS = (admission.GATEWAY,)
 
     def __init__(self, limiter: Limiter, quotas: Quotas) -> None:
         self._limiter = limiter

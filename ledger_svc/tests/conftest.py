@@ -26,7 +26,7 @@ from rewards.ledger.v1 import (
     points_pb2_grpc,
 )
 
-from ledger_svc.__main__ import served
+from ledger_svc.__main__ import servicers
 from ledger_svc.journal.engine import Journal
 from ledger_svc.journal.sweeps import Sweeper
 from ledger_svc.tests.instances import Twins, instance, prepare
@@ -120,7 +120,7 @@ async def running(url: str, authority: Any) -> AsyncIterator[Ledger]:
     journal = Journal(db)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(db.close)
-        served_at = serving(authority.issue("ledger_svc"), served(db, journal, b"k"))
+        served_at = serving(authority.issue("ledger_svc"), servicers(db, journal, b"k"))
         address = await stack.enter_async_context(served_at)
         gateway, identity, fulfillment = [
             await stack.enter_async_context(open_channel(address, "ledger_svc", authority.issue(peer)))

@@ -28,7 +28,7 @@ from rewards.ledger.v1 import (
 from sqlalchemy import text
 
 from devmesh.pki import Authority
-from ledger_svc.__main__ import served
+from ledger_svc.__main__ import servicers
 from ledger_svc.journal.engine import Journal
 from ledger_svc.journal.sweeps import Sweeper
 from ledger_svc.parts import Rpcs
@@ -37,7 +37,6 @@ from svckit.call import Kind, Principal
 from svckit.clients import _refusal, open_channel
 from svckit.db import Database
 from svckit.errors import Reason
-from svckit.server import Served
 from svckit.testing import headers, partner, serving
 
 Result = TypeVar("Result")
@@ -170,8 +169,8 @@ WHERE a.program_id = :program_id ORDER BY a.owner_kind, a.owner, a.asset, l.lot_
 """)
 
 
-def _told_the_time(sent: Served, clock: Clock) -> Served:
-    return sent._replace(servicer=replace(sent.servicer, clock=clock)) if isinstance(sent.servicer, Rpcs) else sent
+def _told_the_time(servicer: object, clock: Clock) -> object:
+    return replace(servicer, clock=clock) if isinstance(servicer, Rpcs) else servicer
 
 
 @asynccontextmanager
@@ -184,8 +183,8 @@ async def opened(url: str, authority: Authority) -> AsyncIterator[World]:
             db = Database(url)
             stack.push_async_callback(db.close)
             journal = Journal(db)
-            servicers = [_told_the_time(one, world.clock) for one in served(db, journal, b"k")]
-            address = await stack.enter_async_context(serving(authority.issue("ledger_svc"), servicers))
+            told = [_told_the_time(one, world.clock) for one in servicers(db, journal, b"k")]
+            address = await stack.enter_async_context(serving(authority.issue("ledger_svc"), told))
             rpcs = await _rpcs(stack, address, authority.issue)
             world.servers.append(Server(rpcs, Sweeper(db, journal, world.clock)))
         yield world

@@ -26,7 +26,6 @@ from svckit.db import Database
 from svckit.errors import Reason, Refused, from_status
 from svckit.idempotency import Idempotency
 from svckit.outbox import Draft, Outbox
-from svckit.server import Served
 from svckit.testing import headers, partner, serving
 
 CALLER = partner(PROGRAM, "webhooks:write")
@@ -67,8 +66,8 @@ async def door(db: Database, sealer: Sealer, authority: Authority) -> AsyncItera
     names, woken = Names(), list[None]()
     once = Idempotency(db, keys, b"fingerprint")
     served = [
-        Served.of(WebhooksServicer(db, once, sealer, Guard(lookup=names))),
-        Served.of(EventsServicer(db, lambda: woken.append(None))),
+        WebhooksServicer(db, once, sealer, Guard(lookup=names)),
+        EventsServicer(db, lambda: woken.append(None)),
     ]
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serving(authority.issue("fulfillment_svc"), served))
