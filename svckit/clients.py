@@ -10,7 +10,7 @@ from grpc_status import rpc_status
 from opentelemetry import trace
 
 from svckit import call, telemetry
-from svckit.config import Config
+from svckit.config import Config, required
 from svckit.errors import Reason, Refused, from_status, internal
 
 Response = TypeVar("Response", bound=Message)
@@ -27,6 +27,14 @@ _RETRY: Final = """{"methodConfig": [{"name": [{}], "retryPolicy": {
 def channel(config: Config, peer: str) -> grpc.aio.Channel:
     """A channel to the service `peer` of the mesh. Raises KeyError if no address of it is known."""
     return open_channel(config.peers[peer], peer, config.tls_dir)
+
+
+def door() -> grpc.aio.Channel:
+    """A channel to the door of the mesh, for an operator's commands: at REWARDS_GRPC, by TLS if that begins so."""
+    address = required("REWARDS_GRPC")
+    if address.startswith("https://"):
+        return grpc.aio.secure_channel(address.removeprefix("https://"), grpc.ssl_channel_credentials())
+    return grpc.aio.insecure_channel(address)
 
 
 def open_channel(address: str, peer: str, tls_dir: Path) -> grpc.aio.Channel:
