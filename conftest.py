@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from devmesh.pki import Authority
@@ -30,6 +31,9 @@ _LONGEST = (
 # Copying the files is much cheaper than writing each page to the log first, on a server whose checkpoints are cheap.
 _COPY = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
 FreshDatabase = Callable[[str], Awaitable[Database]]
+# A machine may be busy, and no test judges time.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
