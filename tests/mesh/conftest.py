@@ -153,6 +153,16 @@ async def tireless_key(mesh: Mesh) -> str:
         return await operator.api_key(SECOND, plan_id=TIRELESS)
 
 
+@pytest.fixture(scope="session")
+async def reckless_key(mesh: Mesh, tireless_key: str) -> str:
+    """An API key of the same plan for who sends what no client should, in a program of its own: what is merely odd is
+    served, and stays."""
+    async with operating(mesh) as operator:
+        program_id = await operator.program()
+        await operator.reward(program_id)
+        return await operator.api_key(program_id, plan_id=TIRELESS)
+
+
 @pytest.fixture
 def tireless(http: aiohttp.ClientSession, tireless_key: str) -> Api:
     """Calls with a key of its own, in the second program."""

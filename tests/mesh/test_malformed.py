@@ -2,6 +2,7 @@
 
 import asyncio
 
+import aiohttp
 import psycopg
 import pytest
 import yarl
@@ -20,29 +21,31 @@ AT_ONCE = 8
 REFUSED = {400, 413, 415}
 
 
-@pytest.fixture(autouse=True)
-async def _known(tireless: Api) -> None:
-    """The member whom the document's examples name, so that what is only odd is served."""
-    made = await tireless.post("CreateProfileWithAttributes", {"memberId": "m_8124"}, key="known")
+@pytest.fixture
+async def reckless(http: aiohttp.ClientSession, reckless_key: str) -> Api:
+    """Calls where the member is whom the document's examples name, so that what is only odd is served."""
+    reckless = Api(http, reckless_key)
+    made = await reckless.post("CreateProfileWithAttributes", {"memberId": "m_8124"}, key="known")
     assert made.status == 200, made
-    credited = await tireless.post("credits", {"memberId": "m_8124", "points": 100_000}, key="known")
+    credited = await reckless.post("credits", {"memberId": "m_8124", "points": 100_000}, key="known")
     assert credited.status == 200, credited
+    return reckless
 
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS, ids=NAMES)
 async def test_what_is_malformed_is_refused_and_has_no_effect(
-    method: str, path: str, tireless: Api, mesh: Mesh
+    method: str, path: str, reckless: Api, mesh: Mesh
 ) -> None:
     run, gate = str(new_id()), asyncio.Semaphore(AT_ONCE)
 
     async def sent(number: int, attack: Attack) -> str | None:
         key = f"{run}-{'wrong' if attack.surely else 'odd'}-{number}"
-        headers = {"authorization": f"Bearer {tireless.token}", "idempotency-key": key, **attack.headers}
+        headers = {"authorization": f"Bearer {reckless.token}", "idempotency-key": key, **attack.headers}
         url = yarl.URL(f"{mesh.url}{attack.path}", encoded=True)
         untyped = ("content-type",)
         async with (
             gate,
-            tireless.http.request(
+            reckless.http.request(
                 attack.method, url, data=attack.body, headers=headers, skip_auto_headers=untyped
             ) as response,
         ):
