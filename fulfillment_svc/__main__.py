@@ -16,6 +16,8 @@ from rewards.fulfillment.v1 import (
     claims_pb2_grpc,
     messages_pb2,
     messages_pb2_grpc,
+    order_batches_pb2,
+    order_batches_pb2_grpc,
     orders_pb2,
     orders_pb2_grpc,
     pages_pb2,
@@ -39,6 +41,7 @@ from rewards.ledger.v1.cashback_pb2_grpc import CashbackServiceStub
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 
 from fulfillment_svc import rotation
+from fulfillment_svc.batches import assembly as batches
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.compliance.by_rules import ByRules
 from fulfillment_svc.config import Settings
@@ -108,6 +111,7 @@ async def serve() -> None:
         room = assemble(db, idempotent, vault, outside, events.ingest, system_clock)
         invitations = Invitations(vault, settings.site, settings.fingerprint_key)
         ordered = orders.assemble(db, idempotent, invitations, outside, system_clock, room)
+        batched = batches.assemble(db, idempotent, vault, ordered, system_clock)
         directory = ProgramDirectoryServicer(db, programs)
         secrets = {one.name: one.callback_secrets for one in settings.providers}
         callbacks = CallbacksServicer({providers.SANDBOX: settings.provider_secrets, **secrets}, room.look_again)
@@ -117,6 +121,7 @@ async def serve() -> None:
         servicers = [
             served(redemptions_pb2, redemptions_pb2_grpc, "RedemptionsService", room.servicer),
             served(orders_pb2, orders_pb2_grpc, "OrdersService", ordered.orders),
+            served(order_batches_pb2, order_batches_pb2_grpc, "OrderBatchesService", batched.servicer),
             served(claims_pb2, claims_pb2_grpc, "ClaimsService", ordered.claims),
             served(pages_pb2, pages_pb2_grpc, "ClaimPagesService", ordered.pages),
             served(review_pb2, review_pb2_grpc, "ReviewService", desk),

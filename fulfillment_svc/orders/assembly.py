@@ -1,6 +1,7 @@
 """How the rooms of orders and claims are put together, beside that of redemptions, which carries the claims."""
 
 import itertools
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from fulfillment_svc.claims.servicer import ClaimsServicer
@@ -27,13 +28,15 @@ WORKERS: Final = 8
 
 class Room(NamedTuple):
     """The rooms of orders and claims, and the page. `intake` and `saga` take in and decide an order without a call
-    around it."""
+    around it, and `wake` tells a worker that one waits for it."""
 
     orders: OrdersServicer
     claims: ClaimsServicer
     pages: ClaimPagesServicer
+    parts: Parts
     intake: Intake
     saga: Saga
+    wake: Callable[[], None]
     workers: list[Worker]
 
 
@@ -61,4 +64,5 @@ def assemble(
     taking = Taking(db, idempotent, parts, clock)
     claims = ClaimsServicer(db, taking, parts, claimed)
     pages = ClaimPagesServicer(db, taking, claims, clock)
-    return Room(orders, claims, pages, intake, saga, [*workers, Worker("orders-expiry", saga.expire)])
+    expiring = Worker("orders-expiry", saga.expire)
+    return Room(orders, claims, pages, parts, intake, saga, wake, [*workers, expiring])

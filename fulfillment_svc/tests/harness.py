@@ -14,6 +14,8 @@ from rewards.catalog.v1.stock_pb2_grpc import StockServiceStub
 from rewards.fulfillment.v1 import (
     claims_pb2,
     claims_pb2_grpc,
+    order_batches_pb2,
+    order_batches_pb2_grpc,
     orders_pb2,
     orders_pb2_grpc,
     providers_pb2,
@@ -29,6 +31,8 @@ from rewards.ledger.v1.cashback_pb2_grpc import CashbackServiceStub
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 from sqlalchemy import text
 
+from fulfillment_svc.__main__ import served
+from fulfillment_svc.batches import assembly as batches
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.compliance.by_rules import ByRules
 from fulfillment_svc.orders import assembly as orders
@@ -93,6 +97,10 @@ class Harness:
         outside = await self.outside()
         return orders.assemble(self.db, self.idempotent(), invitations, outside, system_clock, room)
 
+    async def assemble_batches(self, ordered: orders.Room) -> batches.Room:
+        """The room of batches beside them."""
+        return batches.assemble(self.db, self.idempotent(), Vault([self.master_key]), ordered, system_clock)
+
     async def outside(self) -> Outside:
         """Whom the rooms talk to."""
         catalog = await self.world.channel("fulfillment_svc", self.world.catalog)
@@ -121,32 +129,15 @@ class Harness:
         room = await self.assemble()
         ordered = await self.assemble_orders(room)
         callbacks = CallbacksServicer({"sandbox": ["b2xkIHNlY3JldA==", self.provider.door.secret]}, room.look_again)
+        batched = await self.assemble_batches(ordered)
+        desk = ReviewServicer(self.db, self.idempotent(), room.saga, room.wake)
         return [
-            Served(
-                redemptions_pb2.DESCRIPTOR.services_by_name["RedemptionsService"],
-                redemptions_pb2_grpc.add_RedemptionsServiceServicer_to_server,
-                room.servicer,
-            ),
-            Served(
-                providers_pb2.DESCRIPTOR.services_by_name["ProvidersService"],
-                providers_pb2_grpc.add_ProvidersServiceServicer_to_server,
-                callbacks,
-            ),
-            Served(
-                review_pb2.DESCRIPTOR.services_by_name["ReviewService"],
-                review_pb2_grpc.add_ReviewServiceServicer_to_server,
-                ReviewServicer(self.db, self.idempotent(), room.saga, room.wake),
-            ),
-            Served(
-                orders_pb2.DESCRIPTOR.services_by_name["OrdersService"],
-                orders_pb2_grpc.add_OrdersServiceServicer_to_server,
-                ordered.orders,
-            ),
-            Served(
-                claims_pb2.DESCRIPTOR.services_by_name["ClaimsService"],
-                claims_pb2_grpc.add_ClaimsServiceServicer_to_server,
-                ordered.claims,
-            ),
+            served(redemptions_pb2, redemptions_pb2_grpc, "RedemptionsService", room.servicer),
+            served(providers_pb2, providers_pb2_grpc, "ProvidersService", callbacks),
+            served(review_pb2, review_pb2_grpc, "ReviewService", desk),
+            served(orders_pb2, orders_pb2_grpc, "OrdersService", ordered.orders),
+            served(order_batches_pb2, order_batches_pb2_grpc, "OrderBatchesService", batched.servicer),
+            served(claims_pb2, claims_pb2_grpc, "ClaimsService", ordered.claims),
         ]
 
     async def serve(self, channel: grpc.aio.Channel) -> None:
@@ -156,6 +147,7 @@ class Harness:
         self.callbacks = providers_pb2_grpc.ProvidersServiceStub(channel)
         self.desk = review_pb2_grpc.ReviewServiceStub(channel)
         self.orders = orders_pb2_grpc.OrdersServiceStub(channel)
+        self.batches = order_batches_pb2_grpc.OrderBatchesServiceStub(channel)
         self.claims = claims_pb2_grpc.ClaimsServiceStub(channel)
 
     def answer_callbacks(self) -> None:

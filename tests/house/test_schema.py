@@ -12,7 +12,13 @@ from devmesh.postgres import PostgresServer
 SERVICES = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc")
 ROOMS = {
     "identity_svc": ("limits.tables", "members.tables", "signin.tables"),
-    "fulfillment_svc": ("compliance.tables", "orders.tables", "redemptions.tables", "webhooks.tables"),
+    "fulfillment_svc": (
+        "batches.tables",
+        "compliance.tables",
+        "orders.tables",
+        "redemptions.tables",
+        "webhooks.tables",
+    ),
 }
 APPEND_ONLY = {
     "identity_svc": ("audit", "erasures"),
