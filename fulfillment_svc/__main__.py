@@ -135,7 +135,7 @@ async def serve() -> None:
             served(messages_pb2, messages_pb2_grpc, "MessagesService", MessagesServicer(db, outside.mailer)),
             served(programs_pb2, programs_pb2_grpc, "ProgramDirectoryService", directory),
         ]
-        await server.serve(config, servicers, [*room.workers, *ordered.workers, deliveries, wiping])
+        await server.serve(config, servicers, [*room.workers, *ordered.workers, *batched.workers, deliveries, wiping])
     await db.close()
 
 

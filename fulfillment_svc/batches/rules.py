@@ -1,8 +1,10 @@
-"""What appending makes of a batch. Pure."""
+"""What appending, committing and working make of a batch. Pure."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 
-from fulfillment_svc.batches.values import ITEMS_MAX, Batch, State, Wanted
+from fulfillment_svc.batches.values import ITEMS_MAX, Batch, Item, ItemState, State, Wanted
 from svckit.errors import Reason, Refused, invalid, violated
 
 
@@ -28,3 +30,36 @@ def appended(batch: Batch, known: Mapping[str, bytes], sent: Sequence[Wanted]) -
     if batch.size + len(new) > ITEMS_MAX:
         raise invalid(items=f"must leave the batch at {ITEMS_MAX} items at most; it has {batch.size}")
     return list(new.values())
+
+
+def committed(batch: Batch, again: int, traceparent: str, now: datetime) -> Batch:
+    """The batch once it was committed, with `again` of its items taken up again. Raises CONFLICT if it has no items."""
+    if not batch.size:
+        raise Refused(Reason.CONFLICT, "The batch has no items.")
+    if batch.state is State.RUNNING or (batch.state is State.COMPLETED and not again):
+        return batch
+    return replace(
+        batch,
+        state=State.RUNNING,
+        failed=batch.failed - again,
+        committed_at=now,
+        completed_at=None,
+        traceparent=traceparent,
+        attempts=0,
+    )
+
+
+def key(batch: Batch, item: Item) -> str:
+    """The key under which an item is ordered in its present round. It has a space in it, so no partner can send it."""
+    return f"batch {batch.batch_id} {item.number} {item.round}"
+
+
+def worked(batch: Batch, tried: Sequence[Item], now: datetime) -> Batch:
+    """The batch after items of it were tried."""
+    states = [item.state for item in tried]
+    succeeded = batch.succeeded + states.count(ItemState.SUCCEEDED)
+    failed = batch.failed + states.count(ItemState.FAILED)
+    if succeeded + failed == batch.size:
+        return replace(batch, state=State.COMPLETED, succeeded=succeeded, failed=failed, completed_at=now)
+    stuck = states.count(ItemState.PENDING) == len(states)
+    return replace(batch, succeeded=succeeded, failed=failed, attempts=batch.attempts + 1 if stuck else 0)

@@ -1,5 +1,6 @@
 """The partners' RPCs of batches."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -7,12 +8,13 @@ from rewards.fulfillment.v1 import order_batches_pb2 as pb
 from rewards.fulfillment.v1.order_batches_pb2_grpc import OrderBatchesServiceServicer
 
 from fulfillment_svc.batches import rules, store, wire
-from fulfillment_svc.batches.values import Batch, Wanted
+from fulfillment_svc.batches.values import Batch, State, Wanted
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.orders.invitations import Invitations
 from fulfillment_svc.orders.saga import CREATE
 from fulfillment_svc.orders.store import snapshot
 from fulfillment_svc.redemptions.wire import redemption_id as id_of
+from fulfillment_svc.requests import traceparent
 from fulfillment_svc.tables import programs
 from svckit import call, paging
 from svckit.clock import Clock, new_id
@@ -22,15 +24,23 @@ from svckit.idempotency import Idempotency
 
 
 class OrderBatchesServicer(OrderBatchesServiceServicer):
-    """Takes batches in and shows them. Items are sealed by `vault`, as they say who gets what."""
+    """Takes batches in and shows them. Items are sealed by `vault`, as they say who gets what. `wake` tells the workers
+    that one waits for them."""
 
     def __init__(
-        self, db: Database, idempotent: Idempotency, vault: Vault, invitations: Invitations, clock: Clock
+        self,
+        db: Database,
+        idempotent: Idempotency,
+        vault: Vault,
+        invitations: Invitations,
+        wake: Callable[[], None],
+        clock: Clock,
     ) -> None:
         self._db = db
         self._idempotency = idempotent
         self._vault = vault
         self._invitations = invitations
+        self._wake = wake
         self._clock = clock
 
     async def CreateOrderBatch(self, request: pb.CreateOrderBatchRequest, context: Any) -> pb.CreateOrderBatchResponse:
@@ -60,6 +70,24 @@ class OrderBatchesServicer(OrderBatchesServiceServicer):
             return pb.AppendToOrderBatchResponse(batch=wire.batch(after), appended=len(new), known=known_already)
 
         return await self._idempotency.once(request, pb.AppendToOrderBatchResponse, work)
+
+    async def CommitOrderBatch(self, request: pb.CommitOrderBatchRequest, context: Any) -> pb.CommitOrderBatchResponse:
+        """Hands the items to the workers; again those for which the money did not last."""
+        program_id, batch_id = call.current().program_id, _id(request.batch_id)
+
+        async def work(tx: Tx) -> pb.CommitOrderBatchResponse:
+            program = await programs.get(tx, program_id)
+            batch = _there(await store.lock(tx, program_id, batch_id))
+            completed = batch.state is State.COMPLETED
+            again = await store.take_up_again(tx, batch, "INSUFFICIENT_FUNDS") if completed else 0
+            after = rules.committed(batch, again, traceparent(), program.now(self._clock))
+            if after is not batch:
+                await store.change(tx, after)
+            return pb.CommitOrderBatchResponse(batch=wire.batch(after))
+
+        answer = await self._idempotency.once(request, pb.CommitOrderBatchResponse, work)
+        self._wake()
+        return answer
 
     async def GetOrderBatch(self, request: pb.GetOrderBatchRequest, context: Any) -> pb.GetOrderBatchResponse:
         """Reads a batch and a page of its items, as of one instant."""

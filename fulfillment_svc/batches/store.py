@@ -3,14 +3,16 @@ token of its claim."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
+from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, insert, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, null, select, update
 
 from fulfillment_svc.batches.tables import batches, items
 from fulfillment_svc.batches.values import Batch, Item, ItemState, State, Wanted
 from fulfillment_svc.codes import Place, Sealed, Vault
+from fulfillment_svc.redemptions.store import LeaseLost
 from svckit.db import Tx
 
 _B: Final = batches.c
@@ -60,6 +62,52 @@ async def append(tx: Tx, batch: Batch, new: Sequence[Wanted], vault: Vault) -> B
     after = replace(batch, size=batch.size + len(new))
     await tx.execute(update(batches).where(_of(_B, batch)).values(size=after.size))
     return after
+
+
+async def change(tx: Tx, after: Batch) -> None:
+    """Stores what a commit made of a locked batch, and makes it due at once."""
+    await tx.execute(update(batches).where(_of(_B, after)).values(**_progress(after), due_at=func.now()))
+
+
+async def take_up_again(tx: Tx, batch: Batch, reason: str) -> int:
+    """Has a locked batch's items that were refused for this reason tried in another round; how many there were."""
+    refused = _of(_I, batch), _I.state == ItemState.FAILED, _I.reason == reason
+    anew = {"state": ItemState.PENDING, "round": _I.round + 1, "attempts": 0, "reason": "", "refusal": null()}
+    return (await tx.execute(update(items).where(*refused).values(anew))).rowcount
+
+
+async def program_with_due(tx: Tx) -> str | None:
+    """The program with the batch that is due longest, if any is."""
+    due = select(_B.program_id).where(_B.due_at <= func.now()).order_by(_B.due_at).limit(1)
+    found: str | None = await tx.scalar(due)
+    return found
+
+
+async def claim_due(tx: Tx, program_id: str, lease_s: float, size: int) -> tuple[Batch, list[Item]] | None:
+    """Claims a batch of a program whose time has come or whose lease has run out, for `lease_s`; with at most `size` of
+    its items that are not decided, those first that were tried least."""
+    due = select(batches).where(_B.program_id == program_id, _B.due_at <= func.now()).order_by(_B.due_at).limit(1)
+    found = _one(await tx.execute(due.with_for_update(skip_locked=True)))
+    if found is None:
+        return None
+    claimed = replace(found, fencing_token=found.fencing_token + 1)
+    taken = {"fencing_token": claimed.fencing_token, "due_at": _from_now(lease_s)}
+    await tx.execute(update(batches).where(_of(_B, found)).values(taken))
+    waiting = select(items).where(_of(_I, found), _I.state == ItemState.PENDING)
+    rows = await tx.execute(waiting.order_by(_I.attempts, _I.number).limit(size))
+    return claimed, [_item(row) for row in rows]
+
+
+async def update_claimed(tx: Tx, after: Batch, tried: Sequence[Item], due_in_s: float | None) -> None:
+    """Stores what became of items of a claimed batch, and of the batch by it; free for others `due_in_s` from now, or
+    not due at all. Raises LeaseLost if it was claimed by another worker since."""
+    due_at = null() if due_in_s is None else _from_now(due_in_s)
+    ours = _of(_B, after), _B.fencing_token == after.fencing_token
+    if (await tx.execute(update(batches).where(*ours).values(**_progress(after), due_at=due_at))).rowcount != 1:
+        raise LeaseLost
+    for item in tried:
+        decided = {name: getattr(item, name) for name in ("state", "attempts", "order_id", "reason", "refusal")}
+        await tx.execute(update(items).where(_of(_I, after), _I.number == item.number).values(decided))
 
 
 async def page(tx: Tx, batch: Batch, after: int, size: int) -> list[Item]:
@@ -120,6 +168,11 @@ def _item(row: Any) -> Item:
     )
 
 
+def _progress(batch: Batch) -> dict[str, Any]:
+    names = "state", "succeeded", "failed", "committed_at", "completed_at", "traceparent", "attempts"
+    return {name: getattr(batch, name) for name in names}
+
+
 def _sealed(one: Sealed) -> dict[str, Any]:
     return {"key_id": one.key_id, "wrapped_key": one.wrapped_key, "ciphertext": one.ciphertext}
 
@@ -130,3 +183,7 @@ def _key(batch: Batch) -> dict[str, Any]:
 
 def _of(columns: Any, batch: Batch) -> ColumnElement[bool]:
     return and_(columns.program_id == batch.program_id, columns.batch_id == batch.batch_id)
+
+
+def _from_now(seconds: float) -> ColumnElement[Any]:
+    return func.now() + timedelta(seconds=seconds)

@@ -56,15 +56,16 @@ class Wanted(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """An item as stored; `number` counts from 1. `round` counts the commits that have taken it up and `attempts` the
-    tries of this one. `refusal` is the `google.rpc.Status` that a single call would have got, for `reason`."""
+    """An item as stored; `number` counts from 1, and `sealed` is its order's request. `round` counts the commits that
+    have taken it up and `attempts` the tries of this one. `refusal` is the `google.rpc.Status` that a single call would
+    have got, for `reason`."""
 
     number: int
     key: str
+    sealed: Sealed = field(repr=False)
     state: ItemState = ItemState.PENDING
     round: int = 0
     attempts: int = 0
     order_id: UUID | None = None
     reason: str = ""
     refusal: bytes | None = None
-    sealed: Sealed | None = field(default=None, repr=False)

@@ -1,13 +1,23 @@
 """Batches between values and protobuf."""
 
+import json
+from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
+
 from google.rpc.status_pb2 import Status as RpcStatus
 from rewards.fulfillment.v1 import order_batches_pb2 as pb
-from rewards.fulfillment.v1.orders_pb2 import CreateOrderRequest
+from rewards.fulfillment.v1.orders_pb2 import CreateOrderRequest, CreateOrderResponse
+from rewards.fulfillment.v1.webhooks_pb2 import Event
 
-from fulfillment_svc.batches.values import Batch, Item
+from fulfillment_svc.batches.values import Batch, Item, ItemState
+from fulfillment_svc.orders import rules
+from fulfillment_svc.orders.values import Order
 from fulfillment_svc.orders.wire import timestamp
-from svckit import paging
+from svckit import idempotency, paging
+from svckit.clock import new_id
 from svckit.errors import Reason, from_status, invalid
+from svckit.idempotency import Outcome
 
 
 def request(item: pb.OrderBatchItem) -> CreateOrderRequest:
@@ -42,6 +52,48 @@ def result(item: Item, link: str) -> pb.OrderBatchResult:
         order_id="" if item.order_id is None else str(item.order_id),
         redemption_url=link,
         refusal=None if item.refusal is None else refusal(item.refusal),
+    )
+
+
+def ordered(item: Item, order: Order) -> Item:
+    """The item whose order was just taken in."""
+    if order.refusal is not None:
+        return refused(item, order.refusal)
+    return _succeeded(item, order.order_id) if rules.decided(order) else later(item)
+
+
+def found(item: Item, outcome: Outcome) -> Item:
+    """The item for whose key there is an outcome already."""
+    if outcome.state is idempotency.State.REFUSED:
+        return refused(item, outcome.body)
+    if outcome.state is idempotency.State.IN_PROGRESS:
+        return later(item)
+    return _succeeded(item, UUID(CreateOrderResponse.FromString(outcome.body).order.order_id))
+
+
+def refused(item: Item, status: bytes) -> Item:
+    """The item that is refused with a `google.rpc.Status`."""
+    return replace(item, state=ItemState.FAILED, reason=refusal(status).reason, refusal=status)
+
+
+def later(item: Item) -> Item:
+    """The item that is not decided: its turn comes again after those that were tried less."""
+    return replace(item, attempts=item.attempts + 1)
+
+
+def _succeeded(item: Item, order_id: UUID) -> Item:
+    return replace(item, state=ItemState.SUCCEEDED, order_id=order_id)
+
+
+def completed(one: Batch, at: datetime) -> Event:
+    """The event that every item of a batch is decided. It carries no personal data (G53)."""
+    data = {"batchId": str(one.batch_id), "total": one.size, "succeeded": one.succeeded, "failed": one.failed}
+    return Event(
+        event_id=str(new_id()),
+        program_id=one.program_id,
+        type="batch.completed",
+        created_at=timestamp(at),
+        data_json=json.dumps(data, separators=(",", ":")),
     )
 
 
