@@ -111,7 +111,7 @@ async def serve() -> None:
         room = assemble(db, idempotent, vault, outside, events.ingest, system_clock)
         invitations = Invitations(vault, settings.site, settings.fingerprint_key)
         ordered = orders.assemble(db, idempotent, invitations, outside, system_clock, room)
-        batched = batches.assemble(db, idempotent, vault, ordered, system_clock)
+        batched = batches.assemble(db, idempotent, vault, ordered, journal, system_clock)
         directory = ProgramDirectoryServicer(db, programs)
         secrets = {one.name: one.callback_secrets for one in settings.providers}
         callbacks = CallbacksServicer({providers.SANDBOX: settings.provider_secrets, **secrets}, room.look_again)

@@ -1,10 +1,10 @@
-"""What appending, committing and working make of a batch. Pure."""
+"""What appending, committing and working make of a batch, and what it needs. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from fulfillment_svc.batches.values import ITEMS_MAX, Batch, Item, ItemState, State, Wanted
+from fulfillment_svc.batches.values import ITEMS_MAX, Batch, Item, ItemState, Needed, Shortage, State, Wanted
 from svckit.errors import Reason, Refused, invalid, violated
 
 
@@ -30,6 +30,24 @@ def appended(batch: Batch, known: Mapping[str, bytes], sent: Sequence[Wanted]) -
     if batch.size + len(new) > ITEMS_MAX:
         raise invalid(items=f"must leave the batch at {ITEMS_MAX} items at most; it has {batch.size}")
     return list(new.values())
+
+
+def shortages(needed: Sequence[Needed], available: Mapping[str, int]) -> list[Shortage]:
+    """What items need of the funding, in order of the currency; `available` is in minor units."""
+    found = {of.currency: Shortage(of.currency, available.get(of.currency, 0)) for of in needed}
+    for of in needed:
+        found[of.currency] = _with(found[of.currency], of)
+    return [found[currency] for currency in sorted(found)]
+
+
+def _with(shortage: Shortage, of: Needed) -> Shortage:
+    after = replace(
+        shortage,
+        needed_minor=shortage.needed_minor + of.value_minor + of.fee_minor,
+        fees_minor=shortage.fees_minor + of.fee_minor,
+    )
+    first = shortage.at is None and after.short_by_minor > 0
+    return replace(after, at=of.item) if first else after
 
 
 def committed(batch: Batch, again: int, traceparent: str, now: datetime) -> Batch:

@@ -1,13 +1,14 @@
 """The partners' RPCs of batches."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from rewards.fulfillment.v1 import order_batches_pb2 as pb
 from rewards.fulfillment.v1.order_batches_pb2_grpc import OrderBatchesServiceServicer
 
 from fulfillment_svc.batches import rules, store, wire
+from fulfillment_svc.batches.preflight import Preflight
 from fulfillment_svc.batches.values import Batch, State, Wanted
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.orders.invitations import Invitations
@@ -23,23 +24,23 @@ from svckit.errors import Reason, Refused
 from svckit.idempotency import Idempotency
 
 
+class Desks(NamedTuple):
+    """Who does what a call asks for. Items are sealed by `vault`, as they say who gets what."""
+
+    vault: Vault
+    invitations: Invitations
+    preflight: Preflight
+
+
 class OrderBatchesServicer(OrderBatchesServiceServicer):
-    """Takes batches in and shows them. Items are sealed by `vault`, as they say who gets what. `wake` tells the workers
-    that one waits for them."""
+    """Takes batches in and shows them. `wake` tells the workers that one waits for them."""
 
     def __init__(
-        self,
-        db: Database,
-        idempotent: Idempotency,
-        vault: Vault,
-        invitations: Invitations,
-        wake: Callable[[], None],
-        clock: Clock,
+        self, db: Database, idempotent: Idempotency, desks: Desks, wake: Callable[[], None], clock: Clock
     ) -> None:
         self._db = db
         self._idempotency = idempotent
-        self._vault = vault
-        self._invitations = invitations
+        self._vault, self._invitations, self._preflight = desks
         self._wake = wake
         self._clock = clock
 
@@ -71,6 +72,12 @@ class OrderBatchesServicer(OrderBatchesServiceServicer):
 
         return await self._idempotency.once(request, pb.AppendToOrderBatchResponse, work)
 
+    async def CheckOrderBatch(self, request: pb.CheckOrderBatchRequest, context: Any) -> pb.CheckOrderBatchResponse:
+        """Tells what a commit would come to."""
+        async with self._db.read() as tx:
+            batch = _there(await store.find(tx, call.current().program_id, _id(request.batch_id)))
+        return wire.findings(await self._preflight.check(batch))
+
     async def CommitOrderBatch(self, request: pb.CommitOrderBatchRequest, context: Any) -> pb.CommitOrderBatchResponse:
         """Hands the items to the workers; again those for which the money did not last."""
         program_id, batch_id = call.current().program_id, _id(request.batch_id)
@@ -79,7 +86,7 @@ class OrderBatchesServicer(OrderBatchesServiceServicer):
             program = await programs.get(tx, program_id)
             batch = _there(await store.lock(tx, program_id, batch_id))
             completed = batch.state is State.COMPLETED
-            again = await store.take_up_again(tx, batch, "INSUFFICIENT_FUNDS") if completed else 0
+            again = await store.take_up_again(tx, batch) if completed else 0
             after = rules.committed(batch, again, traceparent(), program.now(self._clock))
             if after is not batch:
                 await store.change(tx, after)

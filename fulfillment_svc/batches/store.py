@@ -7,13 +7,14 @@ from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, func, insert, null, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, null, or_, select, update
 
 from fulfillment_svc.batches.tables import batches, items
 from fulfillment_svc.batches.values import Batch, Item, ItemState, State, Wanted
 from fulfillment_svc.codes import Place, Sealed, Vault
 from fulfillment_svc.redemptions.store import LeaseLost
 from svckit.db import Tx
+from svckit.errors import Reason
 
 _B: Final = batches.c
 _I: Final = items.c
@@ -69,9 +70,9 @@ async def change(tx: Tx, after: Batch) -> None:
     await tx.execute(update(batches).where(_of(_B, after)).values(**_progress(after), due_at=func.now()))
 
 
-async def take_up_again(tx: Tx, batch: Batch, reason: str) -> int:
-    """Has a locked batch's items that were refused for this reason tried in another round; how many there were."""
-    refused = _of(_I, batch), _I.state == ItemState.FAILED, _I.reason == reason
+async def take_up_again(tx: Tx, batch: Batch) -> int:
+    """Has the items of a locked batch that ran dry tried in another round; how many there were."""
+    refused = _of(_I, batch), _ran_dry()
     anew = {"state": ItemState.PENDING, "round": _I.round + 1, "attempts": 0, "reason": "", "refusal": null()}
     return (await tx.execute(update(items).where(*refused).values(anew))).rowcount
 
@@ -111,9 +112,16 @@ async def update_claimed(tx: Tx, after: Batch, tried: Sequence[Item], due_in_s: 
 
 
 async def page(tx: Tx, batch: Batch, after: int, size: int) -> list[Item]:
-    """At most `size` items in the order of their numbers, from the one after `after`, with what is sealed."""
+    """At most `size` items in the order of their numbers, from the one after `after`."""
     statement = select(items).where(_of(_I, batch), _I.number > after).order_by(_I.number).limit(size)
     return [_item(row) for row in await tx.execute(statement)]
+
+
+async def to_order(tx: Tx, batch: Batch, after: int, size: int) -> list[Item]:
+    """As `page`, of those items only that a commit would order."""
+    some = _of(_I, batch), _I.number > after, or_(_I.state == ItemState.PENDING, _ran_dry())
+    rows = await tx.execute(select(items).where(*some).order_by(_I.number).limit(size))
+    return [_item(row) for row in rows]
 
 
 async def rewrapping(tx: Tx, old_key_ids: Sequence[str], size: int) -> dict[Place, Sealed]:
@@ -166,6 +174,11 @@ def _item(row: Any) -> Item:
         sealed=Sealed(row.key_id, row.wrapped_key, row.ciphertext),
         **{name: getattr(row, name) for name in names},
     )
+
+
+def _ran_dry() -> ColumnElement[bool]:
+    """There was no money for the item; a key is refused with that for ever, so it takes another one."""
+    return and_(_I.state == ItemState.FAILED, _I.reason == Reason.Name(Reason.INSUFFICIENT_FUNDS))
 
 
 def _progress(batch: Batch) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A batch and its items as values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -7,6 +8,7 @@ from typing import Final, NamedTuple
 from uuid import UUID
 
 from fulfillment_svc.codes import Sealed
+from svckit.errors import Refused
 
 ITEMS_MAX: Final = 10_000
 
@@ -69,3 +71,36 @@ class Item:
     order_id: UUID | None = None
     reason: str = ""
     refusal: bytes | None = None
+
+
+class Needed(NamedTuple):
+    """What an item takes of the funding."""
+
+    item: Item
+    currency: str
+    value_minor: int
+    fee_minor: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """What items need in one currency, and what there is for it. `at` is the first one for which it does not last."""
+
+    currency: str
+    available_minor: int
+    needed_minor: int = 0
+    fees_minor: int = 0
+    at: Item | None = None
+
+    @property
+    def short_by_minor(self) -> int:
+        """How much is missing; 0 if nothing is."""
+        return max(0, self.needed_minor - self.available_minor)
+
+
+class Findings(NamedTuple):
+    """What a check has found: how many items there were, those that would be refused, and what the others need."""
+
+    checked: int
+    refused: Sequence[tuple[Item, Refused]]
+    funding: Sequence[Shortage]

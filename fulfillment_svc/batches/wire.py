@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from google.rpc.status_pb2 import Status as RpcStatus
@@ -10,14 +11,17 @@ from rewards.fulfillment.v1 import order_batches_pb2 as pb
 from rewards.fulfillment.v1.orders_pb2 import CreateOrderRequest, CreateOrderResponse
 from rewards.fulfillment.v1.webhooks_pb2 import Event
 
-from fulfillment_svc.batches.values import Batch, Item, ItemState
+from fulfillment_svc.batches.values import Batch, Findings, Item, ItemState, Shortage
 from fulfillment_svc.orders import rules
 from fulfillment_svc.orders.values import Order
 from fulfillment_svc.orders.wire import timestamp
-from svckit import idempotency, paging
+from svckit import idempotency, money, paging
 from svckit.clock import new_id
 from svckit.errors import Reason, from_status, invalid
 from svckit.idempotency import Outcome
+
+# As the proto has it.
+_FINDINGS_MAX: Final = 500
 
 
 def request(item: pb.OrderBatchItem) -> CreateOrderRequest:
@@ -101,6 +105,33 @@ def refusal(status: bytes) -> pb.OrderBatchRefusal:
     """A `google.rpc.Status` as the envelope tells it."""
     told = from_status(RpcStatus.FromString(status))
     return pb.OrderBatchRefusal(error_code=told.reason, reason=Reason.Name(told.reason), message=told.message)
+
+
+def findings(found: Findings) -> pb.CheckOrderBatchResponse:
+    """What a check has found."""
+    return pb.CheckOrderBatchResponse(
+        checked=found.checked,
+        refused=len(found.refused),
+        findings=[
+            pb.OrderBatchFinding(
+                index=item.number - 1, item_key=item.key, refusal=refusal(refused.status().SerializeToString())
+            )
+            for item, refused in found.refused[:_FINDINGS_MAX]
+        ],
+        funding=map(_funding, found.funding),
+    )
+
+
+def _funding(one: Shortage) -> pb.OrderBatchFunding:
+    return pb.OrderBatchFunding(
+        currency=one.currency,
+        needed=money.major(one.needed_minor, one.currency),
+        fees=money.major(one.fees_minor, one.currency),
+        available=money.major(one.available_minor, one.currency),
+        short_by=money.major(one.short_by_minor, one.currency),
+        short_at_index=None if one.at is None else one.at.number - 1,
+        short_at_item_key="" if one.at is None else one.at.key,
+    )
 
 
 def after(request: pb.GetOrderBatchRequest) -> int:

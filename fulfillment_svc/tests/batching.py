@@ -36,6 +36,14 @@ class Batching(Ordering):
         )
         return response.appended, response.known
 
+    async def check_up(self, batch_id: str) -> pb.CheckOrderBatchResponse:
+        """What a commit would come to."""
+        request = pb.CheckOrderBatchRequest(batch_id=batch_id)
+        response: pb.CheckOrderBatchResponse = await self.harness.batches.CheckOrderBatch(
+            request, metadata=self.partner()
+        )
+        return response
+
     async def commit(self, batch_id: str, key: str = "commit") -> pb.OrderBatch:
         """Hands the items to the workers, of which none runs here."""
         request = pb.CommitOrderBatchRequest(batch_id=batch_id)

@@ -99,7 +99,8 @@ class Harness:
 
     async def assemble_batches(self, ordered: orders.Room) -> batches.Room:
         """The room of batches beside them."""
-        return batches.assemble(self.db, self.idempotent(), Vault([self.master_key]), ordered, system_clock)
+        vault, journal = Vault([self.master_key]), (await self.outside()).journal
+        return batches.assemble(self.db, self.idempotent(), vault, ordered, journal, system_clock)
 
     async def outside(self) -> Outside:
         """Whom the rooms talk to."""

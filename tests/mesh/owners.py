@@ -216,6 +216,7 @@ EXAMPLES: Final[dict[str, Callable[[Owner], Awaitable[Thing]]]] = {
     "AppendToOrderBatch.batch_id": Owner.order_batch,
     "CheckCredentials.member_id": Owner.member_with_a_password,
     "CheckCredentials.relation.value": Owner.relation_with_a_password,
+    "CheckOrderBatch.batch_id": Owner.order_batch,
     "CommitOrderBatch.batch_id": Owner.order_batch,
     "GetOrderBatch.batch_id": Owner.order_batch,
     "PostBatch.program_id": Owner.program_of_a_batch,

@@ -64,6 +64,11 @@ async def test_a_batch_is_filled_committed_and_claimed(api: Api, http: aiohttp.C
     ):
         answer = await api.post(f"batches/{batch_id}:append", {"items": [{**sent[0], **wrong}]})
         assert (answer.code, answer.result["details"]["fieldViolations"][0]["field"]) == (1000, field)
+    checked = (await api.post(f"batches/{batch_id}:preflight", {})).result
+    assert (checked["checked"], checked["refused"], checked["findings"][0]["itemKey"]) == (3, 1, "odd")
+    [funding] = checked["funding"]
+    assert (funding["currency"], funding["needed"], funding["shortBy"]) == ("USD", 2 * VALUE, 0)
+    assert "shortAtIndex" not in funding
     committed = await api.post(f"batches/{batch_id}:commit", {})
     assert (committed.status, committed.result["status"]) == (200, "RUNNING"), committed
     assert (await api.post(f"batches/{batch_id}:append", {"items": items(9)})).code == 1006
