@@ -7,9 +7,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rewards.catalog.v1 import rewards_pb2, rewards_pb2_grpc, stock_pb2, stock_pb2_grpc, sync_pb2, sync_pb2_grpc
-from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
-
 from catalog_svc.kept import Standings
 from catalog_svc.servicer import CatalogServicer, RewardsServicer
 from catalog_svc.stock.servicer import StockServicer
@@ -22,7 +19,7 @@ from svckit.clock import system_clock
 from svckit.config import Config, required
 from svckit.db import Database
 from svckit.programs import ProgramDirectoryServicer
-from svckit.server import Served, Worker
+from svckit.server import Worker
 
 
 def feeds(setting: str) -> dict[str, Source]:
@@ -31,39 +28,19 @@ def feeds(setting: str) -> dict[str, Source]:
     return {name: JsonFeed(url) for name, _, url in pairs}
 
 
-def build(db: Database, sources: Mapping[str, Source]) -> tuple[list[Served], list[Worker]]:
+def build(db: Database, sources: Mapping[str, Source]) -> tuple[list[object], list[Worker]]:
     """Every servicer of the catalog on `db`, and its workers; `sources` are the providers' adapters."""
     standings = Standings(db)
     stock = StockServicer(db, programs, standings, system_clock)
     syncs = SyncServicer(db, programs, standings, sources, system_clock)
-    served = [
-        Served(
-            rewards_pb2.DESCRIPTOR.services_by_name["RewardsService"],
-            rewards_pb2_grpc.add_RewardsServiceServicer_to_server,
-            RewardsServicer(db, programs, standings),
-        ),
-        Served(
-            rewards_pb2.DESCRIPTOR.services_by_name["CatalogService"],
-            rewards_pb2_grpc.add_CatalogServiceServicer_to_server,
-            CatalogServicer(db, programs, standings),
-        ),
-        Served(
-            stock_pb2.DESCRIPTOR.services_by_name["StockService"],
-            stock_pb2_grpc.add_StockServiceServicer_to_server,
-            stock,
-        ),
-        Served(
-            sync_pb2.DESCRIPTOR.services_by_name["SyncService"],
-            sync_pb2_grpc.add_SyncServiceServicer_to_server,
-            syncs,
-        ),
-        Served(
-            programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
-            programs_pb2_grpc.add_ProgramDirectoryServiceServicer_to_server,
-            ProgramDirectoryServicer(db, programs),
-        ),
+    servicers = [
+        RewardsServicer(db, programs, standings),
+        CatalogServicer(db, programs, standings),
+        stock,
+        syncs,
+        ProgramDirectoryServicer(db, programs),
     ]
-    return served, [Worker("stock-sweep", stock.sweep, interval_s=5.0), Worker("sync", syncs.run)]
+    return servicers, [Worker("stock-sweep", stock.sweep, interval_s=5.0), Worker("sync", syncs.run)]
 
 
 async def main() -> None:

@@ -1,4 +1,5 @@
-"""The local mailbox: an SMTP server on loopback that keeps each mail as a file instead of delivering it.
+"""The local mailbox: an SMTP server on loopback that keeps each mail as a file instead of delivering it. What goes to a
+domain under `.invalid`, which never exists (RFC 6761), it refuses for good.
 
 `python -m devmesh.mailbox --port 2525 --folder .mesh/mail` serves; `messages(folder)` reads what has come.
 """
@@ -25,6 +26,15 @@ class Mailbox:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, rcpt_options: list[str]
+    ) -> str:
+        """Take a recipient, or none that no mail can ever reach. The name is what aiosmtpd calls."""
+        if address.lower().endswith(".invalid"):
+            return "550 5.1.2 There is no such domain"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Keep one mail. The name is what aiosmtpd calls."""

@@ -9,6 +9,7 @@ import contextlib
 import os
 import shutil
 import signal
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from urllib.parse import quote
 import psycopg
 from psycopg import sql
 
-from devmesh.account import Account, own_name, unprivileged
+from devmesh.account import Account, make_passable, own_name, unprivileged
 from devmesh.process import Child, Command, Part, ProcessFailedError, Tier, run_once, until_ready
 from devmesh.sockets import private_socket_dir
 
@@ -28,6 +29,8 @@ Role = Literal["owner", "runtime"]
 
 _SUPERUSER = "postgres"
 _LEFTOVERS_S = 30.0
+_MEMORY = Path("/dev/shm")  # noqa: S108 - what is made in it has a name that is unguessable, and is private
+_THROWAWAY_BYTES = 4 * 1024**3
 _PORT = 5432  # names the socket file; nothing listens on TCP
 _SETTINGS = {
     "listen_addresses": "",
@@ -152,9 +155,13 @@ class PostgresServer:
 
 @contextlib.asynccontextmanager
 async def throwaway_postgres() -> AsyncIterator[PostgresServer]:
-    """A PostgreSQL server of its own for tests: real, with fsync on, gone at the end with its data."""
-    folder = private_socket_dir()
-    server = PostgresServer(folder / "cluster" / "data", folder / "postgres", folder / "postgres.log")
+    """A PostgreSQL server of its own for tests: real, with fsync on, gone at the end with its data.
+
+    The data is kept in memory where there is room for it: it outlives the server's crash there too, and the copies of
+    databases that tests ask for cost a tenth of what they cost on a disk.
+    """
+    folder, cluster = private_socket_dir(), make_passable(Path(tempfile.mkdtemp(prefix="mesh-", dir=_memory())))
+    server = PostgresServer(cluster / "data", folder / "postgres", folder / "postgres.log")
     try:
         await server.initialise(sync=False)
         part = server.part(stop_signal=signal.SIGQUIT)
@@ -166,6 +173,7 @@ async def throwaway_postgres() -> AsyncIterator[PostgresServer]:
             await child.stop(part.stop_signal, part.stop_s)
     finally:
         shutil.rmtree(folder)
+        shutil.rmtree(cluster)
 
 
 def program(name: str) -> Path:
@@ -181,6 +189,12 @@ def _working_in(folder: Path) -> list[int]:
             if (process / "cwd").readlink() == folder:
                 found.append(int(process.name))
     return found
+
+
+def _memory() -> Path | None:
+    """The system's file system in memory, if it has one with room; containers often have one of a few megabytes."""
+    roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _THROWAWAY_BYTES
+    return _MEMORY if roomy else None
 
 
 async def _exists(

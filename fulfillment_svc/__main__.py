@@ -7,35 +7,9 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
 from rewards.catalog.v1.stock_pb2_grpc import StockServiceStub
-from rewards.fulfillment.v1 import (
-    claims_pb2,
-    claims_pb2_grpc,
-    messages_pb2,
-    messages_pb2_grpc,
-    order_batches_pb2,
-    order_batches_pb2_grpc,
-    orders_pb2,
-    orders_pb2_grpc,
-    pages_pb2,
-    pages_pb2_grpc,
-    payouts_pb2,
-    payouts_pb2_grpc,
-    providers_pb2,
-    providers_pb2_grpc,
-    redemptions_pb2,
-    redemptions_pb2_grpc,
-    reports_pb2,
-    reports_pb2_grpc,
-    review_pb2,
-    review_pb2_grpc,
-    webhooks_pb2,
-    webhooks_pb2_grpc,
-)
-from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
 from rewards.ledger.v1.books_pb2_grpc import BooksServiceStub
 from rewards.ledger.v1.cashback_pb2_grpc import CashbackServiceStub
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
@@ -75,12 +49,7 @@ from svckit.config import Config, required, secret
 from svckit.db import Database
 from svckit.idempotency import Idempotency
 from svckit.programs import ProgramDirectoryServicer
-from svckit.server import Served, Worker
-
-
-def served(protos: Any, stubs: Any, name: str, servicer: object) -> Served:
-    """A servicer with its descriptor."""
-    return Served(protos.DESCRIPTOR.services_by_name[name], getattr(stubs, f"add_{name}Servicer_to_server"), servicer)
+from svckit.server import Worker
 
 
 async def serve() -> None:
@@ -115,25 +84,23 @@ async def serve() -> None:
         directory = ProgramDirectoryServicer(db, programs)
         secrets = {one.name: one.callback_secrets for one in settings.providers}
         callbacks = CallbacksServicer({providers.SANDBOX: settings.provider_secrets, **secrets}, room.look_again)
-        desk = ReviewServicer(db, idempotent, room.saga, room.wake)
-        books = Books(BooksServiceStub(clients.channel(config, "ledger_svc")))
+        desk = ReviewServicer(db, idempotent, room, ordered)
+        books = Books(BooksServiceStub(ledger))
         reports = ReportsServicer(db, books, room.saga, system_clock)
         servicers = [
-            served(redemptions_pb2, redemptions_pb2_grpc, "RedemptionsService", room.servicer),
-            served(orders_pb2, orders_pb2_grpc, "OrdersService", ordered.orders),
-            served(order_batches_pb2, order_batches_pb2_grpc, "OrderBatchesService", batched.servicer),
-            served(claims_pb2, claims_pb2_grpc, "ClaimsService", ordered.claims),
-            served(pages_pb2, pages_pb2_grpc, "ClaimPagesService", ordered.pages),
-            served(review_pb2, review_pb2_grpc, "ReviewService", desk),
-            served(reports_pb2, reports_pb2_grpc, "ReportsService", reports),
-            served(providers_pb2, providers_pb2_grpc, "ProvidersService", callbacks),
-            served(
-                payouts_pb2, payouts_pb2_grpc, "PayoutsService", PayoutsServicer(db, outside.catalog, outside.router)
-            ),
-            served(webhooks_pb2, webhooks_pb2_grpc, "WebhooksService", WebhooksServicer(db, idempotent, sealer, guard)),
-            served(webhooks_pb2, webhooks_pb2_grpc, "EventsService", EventsServicer(db, deliveries.wake)),
-            served(messages_pb2, messages_pb2_grpc, "MessagesService", MessagesServicer(db, outside.mailer)),
-            served(programs_pb2, programs_pb2_grpc, "ProgramDirectoryService", directory),
+            room.servicer,
+            ordered.orders,
+            batched.servicer,
+            ordered.claims,
+            ordered.pages,
+            desk,
+            reports,
+            callbacks,
+            PayoutsServicer(db, outside.catalog, outside.router),
+            WebhooksServicer(db, idempotent, sealer, guard),
+            EventsServicer(db, deliveries.wake),
+            MessagesServicer(db, outside.mailer),
+            directory,
         ]
         await server.serve(config, servicers, [*room.workers, *ordered.workers, *batched.workers, deliveries, wiping])
     await db.close()

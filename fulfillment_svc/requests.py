@@ -1,8 +1,12 @@
-"""What the intakes of redemptions, orders and claims keep of a request beside its effect."""
+"""What redemptions, orders and claims keep of a request beside its effect, and how it is answered."""
 
+from google.protobuf.message import Message
+from google.rpc.status_pb2 import Status
+
+from fulfillment_svc.redemptions.store import free_key
 from svckit import idempotency, telemetry
 from svckit.db import Database, Tx
-from svckit.errors import Refused
+from svckit.errors import Reason, Refused, from_status
 from svckit.idempotency import Claim, Idempotency, Outcome
 
 
@@ -20,6 +24,31 @@ async def keep_refusal(db: Database, idempotent: Idempotency, claim: Claim, refu
     if kept is None:
         raise refusal
     return kept
+
+
+async def keep_decision(tx: Tx, idempotent: Idempotency, claim: Claim, answer: Message | Refused) -> None:
+    """Keeps what a request was decided to under its key, for whoever asks with it again; a refusal that does not bind
+    frees the key."""
+    if not isinstance(answer, Refused):
+        await idempotent.finish(tx, claim, idempotency.done(claim, answer))
+    elif answer.binds:
+        await idempotent.finish(tx, claim, idempotency.refused(claim, answer))
+    else:
+        await free_key(tx, claim)
+
+
+def refusal(stored: bytes | None) -> Refused | None:
+    """The refusal that a caller gets, of a stored `google.rpc.Status`; None if there is none."""
+    return None if stored is None else from_status(Status.FromString(stored))
+
+
+def check(what: str, stored: bytes | None, *, decided: bool) -> None:
+    """Raises the refusal that the caller of `what` gets, or UNAVAILABLE while it is not decided."""
+    if not decided:
+        text = f"The {what} is being worked on; the same key tells its outcome."
+        raise Refused(Reason.UNAVAILABLE, text, retry_after_s=1)
+    if refused := refusal(stored):
+        raise refused
 
 
 def traceparent() -> str:

@@ -10,7 +10,6 @@ from pathlib import Path
 from identity_svc import commands
 from identity_svc.credentials.keys import Hasher
 from identity_svc.credentials.servicer import create_operator
-from identity_svc.gatekeeper.servicer import declared
 from identity_svc.pepper import Pepper
 from identity_svc.service import PROGRAM_KEEPERS, Service, Settings
 from svckit import clients, migrate, server, telemetry
@@ -30,7 +29,7 @@ async def serve() -> None:
     db = Database(required("REWARDS_DATABASE_URL"))
     gate_db = Database(required("REWARDS_DATABASE_URL"), pool_size=4)
     service = Service(db, gate_db, settings, {name: clients.channel(config, name) for name in PROGRAM_KEEPERS})
-    await server.serve(config, service.served, service.workers, declared())
+    await server.serve(config, service.servicers, service.workers)
     await gate_db.close()
     await db.close()
 

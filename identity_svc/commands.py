@@ -2,7 +2,8 @@
 
 Each is one RPC of the running mesh, called at its door (REWARDS_GRPC, with REWARDS_ADMIN_TOKEN as the operator's
 key), so that a person passes the same checks, leaves the same traces in the audit trail and reaches every service
-like any other operator. The options are the request's fields, read off the proto.
+like any other operator. The options are the request's fields, read off the proto, but for those that it says are for
+answers only.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import grpc
+from google.api.field_behavior_pb2 import OUTPUT_ONLY, field_behavior
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToJson, ParseDict, ParseError
 from google.protobuf.message import Message
@@ -150,7 +152,8 @@ def _options(command: Command) -> list[FieldDescriptor]:
     """The fields that are options: the request's own, but in place of what it wraps that one's."""
     request: Any = command.request.DESCRIPTOR
     wrapped = [inner for field in request.fields if field.name == command.wraps for inner in field.message_type.fields]
-    return [*(field for field in request.fields if field.name != command.wraps), *wrapped]
+    found = [*(field for field in request.fields if field.name != command.wraps), *wrapped]
+    return [field for field in found if OUTPUT_ONLY not in field.GetOptions().Extensions[field_behavior]]
 
 
 def _sent(command: Command, asked: argparse.Namespace) -> dict[str, Any]:

@@ -5,18 +5,6 @@ from typing import TYPE_CHECKING
 
 import grpc
 from rewards.fulfillment.v1.messages_pb2_grpc import MessagesServiceStub
-from rewards.identity.v1 import (
-    attributes_pb2,
-    attributes_pb2_grpc,
-    members_pb2,
-    members_pb2_grpc,
-    merges_pb2,
-    merges_pb2_grpc,
-    privacy_pb2,
-    privacy_pb2_grpc,
-    signin_pb2,
-    signin_pb2_grpc,
-)
 from rewards.ledger.v1.directory_pb2_grpc import MemberDirectoryServiceStub
 
 from identity_svc.credentials.access_tokens import Audience
@@ -32,7 +20,6 @@ from identity_svc.members.privacy_servicer import PrivacyServicer
 from identity_svc.members.registry import Registry
 from identity_svc.members.servicer import MembersServicer
 from identity_svc.members.vault import Vault
-from identity_svc.serving import served
 from identity_svc.signin import store as signin
 from identity_svc.signin.codes import Codes
 from identity_svc.signin.letters import Letters
@@ -77,12 +64,12 @@ class People:
             MemberTokens(db, registry, keyring, Audience.of(settings.public_url), clock),
             Pace(times.monotonic, per_second=SIGN_INS_PER_S, burst=SIGN_INS_BURST),
         )
-        self.served = [
-            served(members_pb2, members_pb2_grpc, "MembersService", members),
-            served(merges_pb2, merges_pb2_grpc, "MergesService", merges),
-            served(attributes_pb2, attributes_pb2_grpc, "AttributesService", AttributesServicer(db, idempotency)),
-            served(privacy_pb2, privacy_pb2_grpc, "PrivacyService", privacy),
-            served(signin_pb2, signin_pb2_grpc, "SignInService", sign_in),
+        self.servicers = [
+            members,
+            merges,
+            AttributesServicer(db, idempotency),
+            privacy,
+            sign_in,
         ]
         self.workers = [
             Worker("members.sync", directory.sync_leftovers),

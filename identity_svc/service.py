@@ -8,19 +8,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import grpc
-from envoy_min import authz_pb2, authz_pb2_grpc
 from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceStub
 from rewards.identity.v1 import (
-    access_pb2,
-    access_pb2_grpc,
-    credentials_pb2,
-    credentials_pb2_grpc,
-    limits_pb2,
-    limits_pb2_grpc,
-    programs_pb2,
     programs_pb2_grpc,
-    tokens_pb2,
-    tokens_pb2_grpc,
 )
 
 from identity_svc import tables
@@ -45,7 +35,6 @@ from identity_svc.limits.servicer import LimitsServicer
 from identity_svc.people import People
 from identity_svc.pepper import Pepper
 from identity_svc.programs.servicer import ProgramsServicer
-from identity_svc.serving import served
 from identity_svc.surface import METHODS
 from svckit.clock import Clock, system_clock
 from svckit.db import Database
@@ -111,26 +100,14 @@ class Service:
         events = EventsServiceStub(channels["fulfillment_svc"])
         issuer = Issuer(hasher, Veil(settings.pepper))
         people = People(db, idempotency, settings, channels, keyring, times)
-        self.served = [
-            served(programs_pb2, programs_pb2_grpc, "ProgramsService", ProgramsServicer(db, keepers)),
-            served(
-                credentials_pb2,
-                credentials_pb2_grpc,
-                "CredentialsService",
-                CredentialsServicer(db, idempotency, issuer, keyring, pause),
-            ),
-            served(
-                access_pb2,
-                access_pb2_grpc,
-                "AccessService",
-                AccessServicer(db, idempotency, issuer, clock, pause),
-            ),
-            served(
-                tokens_pb2, tokens_pb2_grpc, "TokenService", TokenServicer(db, proofs, keyring, audience, clock, pause)
-            ),
-            served(limits_pb2, limits_pb2_grpc, "LimitsService", LimitsServicer(gate_db)),
-            *people.served,
-            served(authz_pb2, authz_pb2_grpc, "Authorization", Gatekeeper(METHODS, gate, uses, clock)),
+        self.servicers = [
+            ProgramsServicer(db, keepers),
+            CredentialsServicer(db, idempotency, issuer, keyring, pause),
+            AccessServicer(db, idempotency, issuer, clock, pause),
+            TokenServicer(db, proofs, keyring, audience, clock, pause),
+            LimitsServicer(gate_db),
+            *people.servicers,
+            Gatekeeper(METHODS, gate, uses, clock),
         ]
         self.workers = [
             *people.workers,

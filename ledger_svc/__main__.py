@@ -7,31 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from rewards.fulfillment.v1.webhooks_pb2_grpc import EventsServiceStub
-from rewards.identity.v1 import programs_pb2, programs_pb2_grpc
-from rewards.ledger.v1 import (
-    adjustments_pb2,
-    adjustments_pb2_grpc,
-    batches_pb2,
-    batches_pb2_grpc,
-    books_pb2,
-    books_pb2_grpc,
-    cashback_pb2,
-    cashback_pb2_grpc,
-    directory_pb2,
-    directory_pb2_grpc,
-    earning_pb2,
-    earning_pb2_grpc,
-    funding_pb2,
-    funding_pb2_grpc,
-    journal_pb2,
-    journal_pb2_grpc,
-    movements_pb2,
-    movements_pb2_grpc,
-    outcomes_pb2,
-    outcomes_pb2_grpc,
-    points_pb2,
-    points_pb2_grpc,
-)
 
 from ledger_svc.adjustments.servicer import AdjustmentsServicer
 from ledger_svc.bulk.servicer import TransactionBatchesServicer
@@ -55,31 +30,27 @@ from svckit.config import Config, required, secret
 from svckit.db import Database
 from svckit.idempotency import Idempotency
 from svckit.programs import ProgramDirectoryServicer
-from svckit.server import Served, Worker
+from svckit.server import Worker
 
 GARBAGE_MAX: Final = 50_000
 
 
-def served(db: Database, journal: Journal, fingerprint_key: bytes) -> list[Served]:
+def servicers(db: Database, journal: Journal, fingerprint_key: bytes) -> list[object]:
     """Every servicer of the ledger on `db`, posting through `journal`."""
     parts = (db, journal, Idempotency(db, keys, fingerprint_key), system_clock)
-    services = (
-        (points_pb2, points_pb2_grpc, "PointsService", PointsServicer(*parts)),
-        (journal_pb2, journal_pb2_grpc, "JournalService", JournalServicer(*parts)),
-        (movements_pb2, movements_pb2_grpc, "MovementsService", MovementsServicer(*parts)),
-        (adjustments_pb2, adjustments_pb2_grpc, "AdjustmentsService", AdjustmentsServicer(*parts)),
-        (batches_pb2, batches_pb2_grpc, "TransactionBatchesService", TransactionBatchesServicer(*parts)),
-        (outcomes_pb2, outcomes_pb2_grpc, "OutcomesService", OutcomesServicer(*parts)),
-        (funding_pb2, funding_pb2_grpc, "FundingService", FundingServicer(*parts)),
-        (books_pb2, books_pb2_grpc, "BooksService", BooksServicer(*parts)),
-        (cashback_pb2, cashback_pb2_grpc, "CashbackService", CashbackServicer(*parts)),
-        (earning_pb2, earning_pb2_grpc, "EarningRulesService", EarningRulesServicer(db)),
-        (directory_pb2, directory_pb2_grpc, "MemberDirectoryService", MemberDirectoryServicer(*parts)),
-        (programs_pb2, programs_pb2_grpc, "ProgramDirectoryService", ProgramDirectoryServicer(db, programs)),
-    )
     return [
-        Served(messages.DESCRIPTOR.services_by_name[name], getattr(stubs, f"add_{name}Servicer_to_server"), servicer)
-        for messages, stubs, name, servicer in services
+        PointsServicer(*parts),
+        JournalServicer(*parts),
+        MovementsServicer(*parts),
+        AdjustmentsServicer(*parts),
+        TransactionBatchesServicer(*parts),
+        OutcomesServicer(*parts),
+        FundingServicer(*parts),
+        BooksServicer(*parts),
+        CashbackServicer(*parts),
+        EarningRulesServicer(db),
+        MemberDirectoryServicer(*parts),
+        ProgramDirectoryServicer(db, programs),
     ]
 
 
@@ -102,7 +73,7 @@ async def main() -> None:
     ]
     # A batch makes thousands of objects and keeps none: at the default they would be walked through many times over.
     gc.set_threshold(GARBAGE_MAX)
-    await server.serve(config, served(db, journal, secret("REWARDS_FINGERPRINT_KEY_FILE")), workers)
+    await server.serve(config, servicers(db, journal, secret("REWARDS_FINGERPRINT_KEY_FILE")), workers)
     await db.close()
 
 

@@ -3,6 +3,7 @@ and what goes back beside the answer."""
 
 import asyncio
 import enum
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 
@@ -16,7 +17,7 @@ from svckit.errors import Reason, Refused
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Method:
-    """An RPC. `path` is "/package.Service/Name"; `access` is None if the proto declares none."""
+    """An RPC. `path` is "/package.Service/Name". No `access` means none declared; a `foreign` proto has no rules."""
 
     path: str
     service: str
@@ -24,21 +25,21 @@ class Method:
     access: Access | None
     idempotency: Idempotency.ValueType
     request: Descriptor
+    foreign: bool = False
 
 
-def method(descriptor: MethodDescriptor) -> Method:
-    """The RPC that `descriptor` declares."""
-    options = descriptor.GetOptions()
-    service = descriptor.containing_service.full_name
+def method(descriptor: MethodDescriptor, callers: Sequence[str] = ()) -> Method:
+    """The RPC that `descriptor` declares. A foreign one declares no access: its `callers` are these services."""
+    options, service = descriptor.GetOptions(), descriptor.containing_service.full_name
     access = options.Extensions[options_pb2.access] if options.HasExtension(options_pb2.access) else None
+    access, path = Access(services=callers) if callers else access, f"/{service}/{descriptor.name}"
     idempotency = options.Extensions[options_pb2.idempotency]
-    path = f"/{service}/{descriptor.name}"
-    return Method(path, service, descriptor.name, access, idempotency, descriptor.input_type)
+    return Method(path, service, descriptor.name, access, idempotency, descriptor.input_type, foreign=bool(callers))
 
 
-def methods(*services: ServiceDescriptor) -> dict[str, Method]:
+def methods(*services: ServiceDescriptor, callers: Sequence[str] = ()) -> dict[str, Method]:
     """All RPCs of `services`, by path."""
-    return {rpc.path: rpc for service in services for rpc in map(method, service.methods)}
+    return {rpc.path: rpc for service in services for one in service.methods for rpc in [method(one, callers)]}
 
 
 class Kind(enum.Enum):

@@ -23,7 +23,6 @@ from svckit.errors import Reason, Refused, from_status
 Response = TypeVar("Response", bound=Message)
 
 SECRET_REPLAY: Final = timedelta(minutes=15)
-REPLAYED_HEADER: Final = "idempotency-replayed"
 
 
 class State(IntEnum):
@@ -183,7 +182,7 @@ def replay(outcome: Outcome, claim: Claim, response: type[Response]) -> Response
         raise Refused(Reason.IDEMPOTENCY_KEY_REUSED, "This Idempotency-Key was used with another request.")
     if outcome.state is State.IN_PROGRESS:
         raise Refused(Reason.IDEMPOTENCY_IN_FLIGHT, "The first call with this key is still running.", retry_after_s=1)
-    call.current().reply_headers[REPLAYED_HEADER] = "true"
+    call.current().reply_headers["idempotency-replayed"] = "true"
     if outcome.state is State.REFUSED:
         raise from_status(Status.FromString(outcome.body))
     return response.FromString(outcome.secret_body or outcome.body)

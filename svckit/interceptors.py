@@ -4,7 +4,7 @@ import asyncio
 import http
 import logging
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import cache
 from operator import methodcaller
 from typing import Any, Final, TypeAlias
@@ -56,13 +56,14 @@ class Chain(grpc.aio.ServerInterceptor):
         streams, limit_s = (True, STREAM_TIMEOUT_S) if handler.response_streaming else (False, DEFAULT_TIMEOUT_S)
         attributes = {"rpc.system": "grpc", "rpc.service": method.service, "rpc.method": method.name}
 
-        async def stages(ours: Call, request: Message, context: Context) -> Any:
+        async def stages(ours: Call, sent: Iterable[Any], request: Message, context: Context) -> Any:
             async with asyncio.timeout(self._timeout_s(ours, context, limit_s)):
                 ours.principal = admission.principal(context.auth_context(), ours.metadata)
                 admission.check(method, ours.principal)
-                admission.confine(ours, request)
-                admission.validate(request)
-                keys = [str(v) for k, v in context.invocation_metadata() or () if k == admission.KEY_HEADER]
+                if not method.foreign:
+                    admission.confine(ours, request)
+                    admission.validate(request)
+                keys = [str(v) for k, v in sent if k == admission.KEY_HEADER]
                 ours.idempotency_key = admission.key(method, keys)
                 call.enter(ours)
                 if not streams:
@@ -75,12 +76,13 @@ class Chain(grpc.aio.ServerInterceptor):
             started = time.perf_counter()
             refusal: Refused | None = None
             response = None
-            ours = Call(method, metadata={k: v for k, v in context.invocation_metadata() or () if isinstance(v, str)})
+            sent = context.invocation_metadata() or ()
+            ours = Call(method, metadata={k: v for k, v in sent if isinstance(v, str)})
             parent = telemetry.propagator.extract(ours.metadata)
             self._in_flight += 1
             with telemetry.span(method.path[1:], trace.SpanKind.SERVER, attributes, parent) as span:
                 try:
-                    response = await stages(ours, request, context)
+                    response = await stages(ours, sent, request, context)
                 except Exception as error:  # noqa: BLE001 - a caller gets a status, whatever it is
                     refusal = _refusal(ours, error)
                 finally:

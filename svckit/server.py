@@ -4,10 +4,11 @@ import asyncio
 import gc
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Sequence
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import grpc
 import uvloop
@@ -25,33 +26,32 @@ MAX_BACKOFF_S: Final = 10.0
 _PING_MS: Final = ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000)
 _OPTIONS: Final = (("grpc.so_reuseport", 0), _PING_MS, ("grpc.max_receive_message_length", 4 << 20))
 _OPEN_SERVICES: Final = frozenset({health.SERVICE_NAME, reflection.SERVICE_NAME})
-
 log = logging.getLogger(__name__)
 
 
-class Served(NamedTuple):
-    """One servicer: its descriptor, grpcio's function that adds it, and the object itself."""
-
-    descriptor: ServiceDescriptor
-    add: Callable[[Any, grpc.aio.Server], None]
-    servicer: object
-
-
-def build(
-    config: Config, served: Sequence[Served], declared: dict[str, Method] | None = None
-) -> tuple[grpc.aio.Server, health.aio.HealthServicer, int]:
-    """A server that is bound but not started, its health servicer, and the port it got. `declared` gives the access
-    of protos that are not ours and so carry no options."""
-    known = {**methods(*(one.descriptor for one in served)), **(declared or {})}
+def build(config: Config, servicers: Sequence[object]) -> tuple[grpc.aio.Server, health.aio.HealthServicer, int]:
+    """A server that is bound but not started, its health servicer, and the port it got. A servicer serves what the
+    generated classes that it extends say; where those are not of our protos, its `CALLERS` are who may call."""
+    known: dict[str, Method] = {}
     server = grpc.aio.server(interceptors=(Chain(known, _OPEN_SERVICES),), options=_OPTIONS)
-    for one in served:
-        one.add(one.servicer, server)
+    services = [(one, *service) for one in servicers for service in _services(type(one))]
+    for servicer, service, add in services:
+        known |= methods(service, callers=getattr(servicer, "CALLERS", ()))
+        add(servicer, server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     if config.environment != "production":
-        reflection.enable_server_reflection((*(one.descriptor.full_name for one in served), *_OPEN_SERVICES), server)
-    port = server.add_secure_port(config.listen, credentials(config.tls_dir))
-    return server, healthy, port
+        reflection.enable_server_reflection((*(one.full_name for _, one, _ in services), *_OPEN_SERVICES), server)
+    return server, healthy, server.add_secure_port(config.listen, credentials(config.tls_dir))
+
+
+def _services(servicer: type) -> Iterator[tuple[ServiceDescriptor, Callable[[Any, grpc.aio.Server], None]]]:
+    """The services whose generated classes `servicer` extends, each with grpcio's function that adds it."""
+    for base in servicer.__mro__:
+        if base.__module__.endswith("_pb2_grpc"):
+            stubs, protos = sys.modules[base.__module__], sys.modules[base.__module__.removesuffix("_grpc")]
+            service = protos.DESCRIPTOR.services_by_name[base.__name__.removesuffix("Servicer")]
+            yield service, getattr(stubs, f"add_{base.__name__}_to_server")
 
 
 def credentials(tls_dir: Path) -> grpc.ServerCredentials:
@@ -94,14 +94,12 @@ class Worker:
                     await self._woken.wait()
 
 
-async def serve(
-    config: Config, served: Sequence[Served], workers: Sequence[Worker] = (), declared: dict[str, Method] | None = None
-) -> None:
+async def serve(config: Config, servicers: Sequence[object], workers: Sequence[Worker] = ()) -> None:
     """Serves until SIGTERM or SIGINT, then drains: no new calls, running ones get DRAIN_S seconds."""
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    server, healthy, _ = build(config, served, declared)
+    server, healthy, _ = build(config, servicers)
     await server.start()
     await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
     # Modules and descriptors stay for good: without this every full collection walks them, while all calls wait.

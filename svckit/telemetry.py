@@ -32,7 +32,8 @@ _CALL: Final = ("service", "method", "code")
 rpc_duration_s: Final = Histogram("rpc_server_duration_seconds", "From arrival to answer.", _CALL, buckets=_BUCKETS_S)
 refusals: Final = Counter("refusals_total", "Refused calls by reason.", ("method", "reason"))
 worker_failures: Final = Counter("worker_failures_total", "Failed worker steps.", ("worker",))
-
+# Where a trace that is not sampled is so to its end, it needs no spans but the one whose ids it goes on with.
+_parent_decides: Final = os.environ.get("OTEL_TRACES_SAMPLER", "parentbased_").startswith("parentbased_")
 _failures: trace.Tracer = trace.NoOpTracer()
 
 
@@ -68,7 +69,9 @@ def span(
     name: str, kind: trace.SpanKind, attributes: Mapping[str, str], context: Context | None = None
 ) -> Iterator[trace.Span]:
     """A span around a block. An exception's text stays out of it, as it may hold personal data (G51)."""
-    made = _tracer.start_span(name, context, kind, attributes)
+    made = trace.get_current_span(context)
+    if not (_parent_decides and made.get_span_context().is_valid) or made.get_span_context().trace_flags.sampled:
+        made = _tracer.start_span(name, context, kind, attributes)
     token = attach(trace.set_span_in_context(made))
     try:
         yield made

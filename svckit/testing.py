@@ -6,24 +6,18 @@ from pathlib import Path
 
 from svckit import admission, server
 from svckit.call import Kind, Principal
-from svckit.clients import open_channel
 from svckit.config import Config
-from svckit.server import Served
 
 
 @asynccontextmanager
-async def serving(tls_dir: Path, served: Sequence[Served]) -> AsyncIterator[str]:
+async def serving(tls_dir: Path, servicers: Sequence[object]) -> AsyncIterator[str]:
     """Serves on a free port of the loopback with the certificate in `tls_dir`; gives its address."""
-    built, _, port = server.build(Config(listen="127.0.0.1:0", tls_dir=tls_dir), served)
+    built, _, port = server.build(Config(listen="127.0.0.1:0", tls_dir=tls_dir), servicers)
     await built.start()
     try:
         yield f"127.0.0.1:{port}"
     finally:
         await built.stop(grace=0)
-
-
-# `async with calling(address, service, tls_dir)` gives a channel, as the peer whose certificate is in `tls_dir`.
-calling = open_channel
 
 
 def headers(principal: Principal, key: str | None = None) -> tuple[tuple[str, str], ...]:

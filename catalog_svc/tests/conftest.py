@@ -18,10 +18,11 @@ from catalog_svc.sync.feeds import Source
 from devmesh.generated_rewards import Generated, generate, rates
 from devmesh.pki import Authority
 from svckit.call import Kind, Principal
+from svckit.clients import open_channel
 from svckit.db import Database
 from svckit.errors import Refused, from_status
 from svckit.server import Worker
-from svckit.testing import calling, headers, serving
+from svckit.testing import headers, serving
 
 PROGRAM = "sandbox-acme"
 OPERATOR = headers(Principal(Kind.OPERATOR, "op"))
@@ -76,7 +77,7 @@ async def served_catalog(
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serving(authority.issue("catalog_svc"), served))
         gateway, fulfillment, identity = [
-            await stack.enter_async_context(calling(address, "catalog_svc", authority.issue(peer)))
+            await stack.enter_async_context(open_channel(address, "catalog_svc", authority.issue(peer)))
             for peer in ("gateway", "fulfillment_svc", "identity_svc")
         ]
         made = Catalog(

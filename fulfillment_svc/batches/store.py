@@ -48,7 +48,7 @@ async def append(tx: Tx, batch: Batch, new: Sequence[Wanted], vault: Vault) -> B
     rows = [
         {
             **_key(batch),
-            **_sealed(vault.seal(one.request, place(batch, number))),
+            **asdict(vault.seal(one.request, place(batch, number))),
             "number": number,
             "item_key": one.key,
             "fingerprint": one.fingerprint,
@@ -184,10 +184,6 @@ def _ran_dry() -> ColumnElement[bool]:
 def _progress(batch: Batch) -> dict[str, Any]:
     names = "state", "succeeded", "failed", "committed_at", "completed_at", "traceparent", "attempts"
     return {name: getattr(batch, name) for name in names}
-
-
-def _sealed(one: Sealed) -> dict[str, Any]:
-    return {"key_id": one.key_id, "wrapped_key": one.wrapped_key, "ciphertext": one.ciphertext}
 
 
 def _key(batch: Batch) -> dict[str, Any]:

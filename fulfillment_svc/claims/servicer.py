@@ -2,7 +2,6 @@
 
 from typing import Any, Final
 
-from google.rpc.status_pb2 import Status as RpcStatus
 from rewards.fulfillment.v1 import claims_pb2 as pb
 from rewards.fulfillment.v1.claims_pb2_grpc import ClaimsServiceServicer
 
@@ -15,9 +14,9 @@ from fulfillment_svc.orders.wire import timestamp
 from fulfillment_svc.redemptions import rules
 from fulfillment_svc.redemptions import wire as redemptions_wire
 from fulfillment_svc.redemptions.assembly import Room
+from fulfillment_svc.requests import check
 from svckit import call, idempotency, money, paging
 from svckit.db import Database
-from svckit.errors import Reason, Refused, from_status
 from svckit.idempotency import Outcome
 
 # Who is noted to have seen a code that was shown to whoever has claimed it.
@@ -71,11 +70,7 @@ class ClaimsServicer(ClaimsServiceServicer):
         if isinstance(taken, Outcome):
             return idempotency.replay(taken, claim, pb.CreateClaimResponse)
         redemption = await self._saga.carry(taken, rules.decided)
-        if redemption.refusal is not None and rules.decided(redemption):
-            raise from_status(RpcStatus.FromString(redemption.refusal))
-        if not rules.decided(redemption):
-            text = "The claim is being worked on; the same key tells its outcome."
-            raise Refused(Reason.UNAVAILABLE, text, retry_after_s=1)
+        check("claim", redemption.refusal, decided=rules.decided(redemption))
         self._wake()
         return redemptions_wire.claimed(redemption)
 

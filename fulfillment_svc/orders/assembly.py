@@ -64,5 +64,5 @@ def assemble(
     taking = Taking(db, idempotent, parts, clock)
     claims = ClaimsServicer(db, taking, parts, claimed)
     pages = ClaimPagesServicer(db, taking, claims, clock)
-    expiring = Worker("orders-expiry", saga.expire)
-    return Room(orders, claims, pages, parts, intake, saga, wake, [*workers, expiring])
+    expiry = Worker("orders-expiry", saga.expire)
+    return Room(orders, claims, pages, parts, intake, saga, wake, [*workers, expiry])

@@ -127,4 +127,4 @@ class Intake:
 
 
 def _listed(program_id: str, wanted: Wanted) -> ListMenuRequest:
-    return ListMenuRequest(program_id=program_id, menu=wanted.menu, country=wanted.country, currency=wanted.currency)
+    return wire.listed(program_id, wanted.menu, wanted.country, wanted.currency)

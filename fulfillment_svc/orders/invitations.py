@@ -1,6 +1,7 @@
 """Who an order is for and where it is claimed, as it lies sealed."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -23,7 +24,7 @@ class Invitations:
         self._site = site.rstrip("/")
 
     def seal(self, order: Order, invitation: Invitation) -> Sealed:
-        """The invitation of a new order, sealed."""
+        """The invitation of an order, sealed."""
         return self._vault.seal(invitation.to_bytes(), store.place(order.program_id, order.order_id))
 
     def of_claim(self, claim: Redemption, recipient: Recipient) -> dict[Place, Sealed]:
@@ -37,6 +38,13 @@ class Invitations:
         if not recipient.email:
             return str(claim.order_id)
         return rules.recipient(self._key, claim.program_id, recipient.email).hex()
+
+    async def readdress(self, tx: Tx, order: Order, email: str) -> None:
+        """Sends the invitation of an order elsewhere from now on. Raises RECIPIENT_INVALID."""
+        known = await self.of(tx, order)
+        recipient = replace(known.recipient, email=email)
+        recipient.address()
+        await store.update_secret(tx, order, self.seal(order, replace(known, recipient=recipient)))
 
     async def of(self, tx: Tx, order: Order) -> Invitation:
         """The invitation of an order."""

@@ -27,16 +27,22 @@ def step(order: Order) -> Step | None:
 
 
 def settle(before: Order, reply: Reply) -> Order:
-    """The order after an answer to its step."""
-    state = EDGES.get((before.state, reply.answer), before.state)
+    """The order after an answer to its step. One that is refused with no way on needs a person until it moves."""
+    answer = Answer.DONE if reply.answer is Answer.RELEASED else reply.answer
+    state = EDGES.get((before.state, answer), before.state)
     if state is before.state:
-        return replace(before, reason=reply.reason if reply.answer is Answer.REFUSED else before.reason)
-    after = replace(before, state=state, attempts=0)
+        return _refused(before, reply) if answer is Answer.REFUSED else before
+    after = replace(before, state=state, attempts=0, parked=False)
     if before.state is State.HOLDING:
         return _held(after, reply) if state is not State.FAILED else _declined(after, reply)
     if before.state in CLOSING:
         return replace(after, returned_minor=before.remaining_minor, remaining_minor=0, hold_id=None)
-    return replace(after, reason="")
+    return replace(after, reason=reply.reason if answer is Answer.CALLED_OFF else "")
+
+
+def _refused(order: Order, reply: Reply) -> Order:
+    # Why one is closing outlives what becomes of its rest.
+    return replace(order, parked=True, reason=order.reason if order.state in CLOSING else reply.reason)
 
 
 def _held(order: Order, reply: Reply) -> Order:
@@ -61,7 +67,7 @@ def claim_ended(order: Order, claim: Redemption, *, others: bool) -> Order:
         failing = order.direct and order.state is State.OPEN
         return replace(back, state=State.FAILING, reason=claim.reason) if failing else back
     done = order.state in CLAIMABLE and not order.remaining_minor and not others
-    return replace(order, state=State.REDEEMED) if done else order
+    return replace(order, state=State.REDEEMED, reason="", parked=False) if done else order
 
 
 def fee_minor(order: Order, claim: Redemption) -> int:
@@ -85,6 +91,6 @@ def status(order: Order, claims: Sequence[Redemption]) -> str:
     """What partners see, by the names of the proto's enum."""
     if order.state in _STATUSES:
         return _STATUSES[order.state]
-    if order.reason or any(claim.status is Status.REVIEW for claim in claims):
+    if order.parked or any(claim.status is Status.REVIEW for claim in claims):
         return "REVIEW"
     return "PARTIALLY_REDEEMED" if any(claim.status is Status.FULFILLED for claim in claims) else "PENDING"

@@ -8,7 +8,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from google.rpc.status_pb2 import Status as RpcStatus
 from opentelemetry import trace
 from prometheus_client import Counter
 from rewards.fulfillment.v1.orders_pb2 import CreateOrderResponse
@@ -21,14 +20,14 @@ from fulfillment_svc.orders.values import Order
 from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.redemptions.rules import backoff_s
 from fulfillment_svc.redemptions.saga import LEASE_S, REQUEST_LEASE_S
-from fulfillment_svc.redemptions.store import LeaseLost, free_key
+from fulfillment_svc.redemptions.store import LeaseLost
 from fulfillment_svc.redemptions.values import Reply
+from fulfillment_svc.requests import keep_decision, refusal
 from fulfillment_svc.tables import programs
 from fulfillment_svc.webhooks.ingest_store import ingest
-from svckit import idempotency, telemetry
+from svckit import telemetry
 from svckit.clock import Clock
 from svckit.db import Database, Tx
-from svckit.errors import from_status
 from svckit.idempotency import Claim, Idempotency
 
 CREATE: Final = "CreateOrder"
@@ -108,22 +107,22 @@ class Saga:
             reply = await self._steps.take(step, order)
             failpoints.reach(f"{step}.after")
             then_s = 0.0 if leave else lease_s
-            after = await self._db.transact(lambda tx: self._store(tx, order, reply, then_s))
+            after = await self._db.transact(lambda tx: self.store(tx, order, reply, then_s))
             failpoints.reach(f"{step}.stored")
-        if after.reason != order.reason and not rules.ended(after):
-            _parked.labels(after.reason).inc()
-            log.warning("parked", extra={"fields": {**_fields(after), "reason": after.reason}})
+        if after.parked and not order.parked:
+            _parked.labels(reply.reason).inc()
+            log.warning("parked", extra={"fields": {**_fields(after), "reason": reply.reason}})
         if after.state is State.OPEN and after.direct:
             self._wake_claims()
         return after
 
-    async def _store(self, tx: Tx, before: Order, reply: Reply, then_s: float) -> Order:
+    async def store(self, tx: Tx, before: Order, reply: Reply, then_s: float) -> Order:
         """Stores a reply with everything that it makes true; what it made of the order, which is due again in `then_s`
         if it has another step. Raises LeaseLost."""
         if before.state in CLOSING:
             before = await self._with_its_claims(tx, before)
         after = rules.settle(before, reply)
-        await store.update_order(tx, before, after, _due_in_s(before, after, then_s))
+        await store.update_order(tx, before, after, reply, _due_in_s(before, after, then_s))
         if rules.decided(after) and not rules.decided(before):
             await self._answer(tx, after)
             if after.direct and after.state is State.OPEN:
@@ -151,15 +150,8 @@ class Saga:
     async def _answer(self, tx: Tx, order: Order) -> None:
         """Keeps the outcome of the request under its key, for whoever asks with it again."""
         claim = Claim(order.program_id, CREATE, order.idempotency_key, fingerprint=b"")
-        if order.refusal is None:
-            answer = CreateOrderResponse(order=wire.order(order, []))
-            await self._idempotency.finish(tx, claim, idempotency.done(claim, answer))
-            return
-        refusal = from_status(RpcStatus.FromString(order.refusal))
-        if refusal.binds:
-            await self._idempotency.finish(tx, claim, idempotency.refused(claim, refusal))
-        else:
-            await free_key(tx, claim)
+        answer = refusal(order.refusal) or CreateOrderResponse(order=wire.order(order, []))
+        await keep_decision(tx, self._idempotency, claim, answer)
 
 
 def _due_in_s(before: Order, after: Order, then_s: float) -> float | None:

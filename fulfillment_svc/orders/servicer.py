@@ -5,7 +5,6 @@ from functools import partial
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from google.rpc.status_pb2 import Status as RpcStatus
 from rewards.fulfillment.v1 import orders_pb2 as pb
 from rewards.fulfillment.v1.orders_pb2_grpc import OrdersServiceServicer
 
@@ -18,11 +17,12 @@ from fulfillment_svc.orders.values import Order
 from fulfillment_svc.redemptions.revealing import Revealing
 from fulfillment_svc.redemptions.values import Redemption
 from fulfillment_svc.redemptions.wire import redemption_id as id_of
+from fulfillment_svc.requests import check
 from fulfillment_svc.tables import programs
 from svckit import call, idempotency, paging
 from svckit.clock import Clock
 from svckit.db import Database
-from svckit.errors import Reason, Refused, from_status, invalid
+from svckit.errors import Reason, Refused, invalid
 from svckit.idempotency import Idempotency, Outcome
 
 
@@ -54,11 +54,7 @@ class OrdersServicer(OrdersServiceServicer):
         if isinstance(taken, Outcome):
             return await self._linked(idempotency.replay(taken, claim, pb.CreateOrderResponse))
         order = await self._saga.carry(taken)
-        if order.refusal is not None:
-            raise from_status(RpcStatus.FromString(order.refusal))
-        if not rules.decided(order):
-            text = "The order is being worked on; the same key tells its outcome."
-            raise Refused(Reason.UNAVAILABLE, text, retry_after_s=1)
+        check("order", order.refusal, decided=rules.decided(order))
         self._wake()
         return await self._linked(pb.CreateOrderResponse(order=wire.order(order, [])))
 

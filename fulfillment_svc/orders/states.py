@@ -49,6 +49,8 @@ EDGES: Final = {
     (State.HOLDING, Answer.DONE): State.INVITING,
     (State.HOLDING, Answer.REFUSED): State.FAILED,
     (State.INVITING, Answer.DONE): State.OPEN,
+    (State.INVITING, Answer.CALLED_OFF): State.CANCELLING,
+    (State.OPEN, Answer.CALLED_OFF): State.CANCELLING,
     (State.EXPIRING, Answer.DONE): State.EXPIRED,
     (State.CANCELLING, Answer.DONE): State.CANCELLED,
     (State.FAILING, Answer.DONE): State.FAILED,

@@ -11,12 +11,13 @@ from sqlalchemy import ColumnElement, and_, exists, func, insert, null, select, 
 
 from fulfillment_svc.codes import RECIPIENT, Place, Sealed
 from fulfillment_svc.orders.states import CLAIMABLE, Delivery, State
-from fulfillment_svc.orders.tables import orders, secrets
+from fulfillment_svc.orders.tables import history, orders, secrets
 from fulfillment_svc.orders.values import Order
-from fulfillment_svc.redemptions.states import TERMINAL
+from fulfillment_svc.redemptions.states import TERMINAL, Answer
 from fulfillment_svc.redemptions.store import LeaseLost, parse, selection
 from fulfillment_svc.redemptions.tables import redemptions
-from fulfillment_svc.redemptions.values import Choice, Redemption
+from fulfillment_svc.redemptions.values import Choice, Redemption, Reply
+from svckit.clock import new_id
 from svckit.db import Tx
 
 _O: Final = orders.c
@@ -27,24 +28,26 @@ _OWN: Final = ("state", "reason", "refusal", "hold_id", "remaining_minor", "retu
 
 async def insert_order(tx: Tx, new: Order, sealed: Sealed, lease_s: float) -> None:
     """Stores a new order with its sealed invitation, claimed for `lease_s`."""
-    row = {name: getattr(new, name) for name in Order.__dataclass_fields__}
+    row = {name: getattr(new, name) for name in Order.__dataclass_fields__.keys() - {"parked"}}
     choice = None if new.choice is None else asdict(new.choice)
     await tx.execute(insert(orders).values(row | {"choice": choice, "due_at": _from_now(lease_s)}))
-    kept = {"key_id": sealed.key_id, "wrapped_key": sealed.wrapped_key, "ciphertext": sealed.ciphertext}
-    await tx.execute(insert(secrets).values(_key(new) | kept))
+    await tx.execute(insert(secrets).values(_key(new) | asdict(sealed)))
+    await _insert_edge(tx, new, None, "")
 
 
-async def update_order(tx: Tx, before: Order, after: Order, due_in_s: float | None) -> None:
-    """Stores what a step made of an order; free for others `due_in_s` from now, or not due at all.
+async def update_order(tx: Tx, before: Order, after: Order, reply: Reply, due_in_s: float | None) -> None:
+    """Stores what a reply made of an order; free for others `due_in_s` from now, or not due at all.
 
     Raises LeaseLost if it was claimed by another worker since, or called off.
     """
     due_at = null() if due_in_s is None else _from_now(due_in_s)
     changed = {name: getattr(after, name) for name in _OWN if getattr(after, name) != getattr(before, name)}
     ours = _is(_O, before), _O.fencing_token == before.fencing_token, _O.state == before.state
-    result = await tx.execute(update(orders).where(*ours).values(**changed, due_at=due_at))
+    result = await tx.execute(update(orders).where(*ours).values(**changed, due_at=due_at, parked_at=_parked_at(after)))
     if result.rowcount != 1:
         raise LeaseLost
+    if (after.state, after.parked) != (before.state, before.parked):
+        await _insert_edge(tx, after, reply.answer, reply.reason)
 
 
 async def change(tx: Tx, before: Order, after: Order, *, due: bool) -> None:
@@ -56,7 +59,16 @@ async def change(tx: Tx, before: Order, after: Order, *, due: bool) -> None:
         changed["due_at"] = func.now()
     elif after.state is not before.state:
         changed["due_at"] = None
-    await tx.execute(update(orders).where(_is(_O, before)).values(**changed))
+    await tx.execute(update(orders).where(_is(_O, before)).values(**changed, parked_at=_parked_at(after)))
+    if after.state is not before.state:
+        await _insert_edge(tx, after, None, after.reason)
+
+
+async def overtake(tx: Tx, locked: Order) -> Order:
+    """Claims a locked order from whoever has it, whose next write fails then."""
+    claimed = replace(locked, fencing_token=locked.fencing_token + 1)
+    await tx.execute(update(orders).where(_is(_O, locked)).values(fencing_token=claimed.fencing_token))
+    return claimed
 
 
 async def snapshot(tx: Tx) -> None:
@@ -85,7 +97,7 @@ async def page(tx: Tx, program_id: str, after: UUID | None, size: int) -> list[O
     statement = select(orders).where(_O.program_id == program_id)
     if after is not None:
         statement = statement.where(_O.order_id < after)
-    return [_parse(row) for row in await tx.execute(statement.order_by(_O.order_id.desc()).limit(size))]
+    return [parse_order(row) for row in await tx.execute(statement.order_by(_O.order_id.desc()).limit(size))]
 
 
 async def claims(tx: Tx, program_id: str, order_ids: Iterable[UUID]) -> dict[UUID, list[Redemption]]:
@@ -129,7 +141,10 @@ async def expire(tx: Tx, program_id: str, now: datetime, size: int) -> int:
     some = select(_O.order_id).where(_O.program_id == program_id, *over).order_by(_O.expires_at).limit(size)
     locked = (await tx.execute(some.with_for_update(skip_locked=True))).scalars().all()
     of_these = update(orders).where(_O.program_id == program_id, _O.order_id.in_(locked))
-    await tx.execute(of_these.values(state=State.EXPIRING, reason="", attempts=0, due_at=func.now()))
+    await tx.execute(of_these.values(state=State.EXPIRING, reason="", parked_at=None, attempts=0, due_at=func.now()))
+    of_each = {"program_id": program_id, "state": State.EXPIRING, "reason": ""}
+    if locked:
+        await tx.execute(insert(history), [of_each | {"order_id": one, "entry_id": new_id()} for one in locked])
     return len(locked)
 
 
@@ -144,7 +159,7 @@ async def with_secrets(tx: Tx, program_id: str, order_ids: Iterable[UUID]) -> li
     kept = secrets.c.key_id, secrets.c.wrapped_key, secrets.c.ciphertext
     both = select(orders, *kept).join_from(orders, secrets)
     rows = await tx.execute(both.where(_O.program_id == program_id, _O.order_id.in_(list(order_ids))))
-    return [(_parse(row), Sealed(row.key_id, row.wrapped_key, row.ciphertext)) for row in rows]
+    return [(parse_order(row), Sealed(row.key_id, row.wrapped_key, row.ciphertext)) for row in rows]
 
 
 async def rewrapping(tx: Tx, old_key_ids: Sequence[str], size: int) -> dict[Place, Sealed]:
@@ -154,6 +169,11 @@ async def rewrapping(tx: Tx, old_key_ids: Sequence[str], size: int) -> dict[Plac
     batch = select(secrets).where(secrets.c.program_id == program_id, old).limit(size)
     rows = await tx.execute(batch.with_for_update(skip_locked=True))
     return {place(row.program_id, row.order_id): Sealed(row.key_id, row.wrapped_key, row.ciphertext) for row in rows}
+
+
+async def update_secret(tx: Tx, order: Order, sealed: Sealed) -> None:
+    """Stores the invitation of an order anew."""
+    await tx.execute(update(secrets).where(_is(secrets.c, order)).values(asdict(sealed)))
 
 
 async def update_keys(tx: Tx, rewrapped: Mapping[Place, Sealed]) -> None:
@@ -173,19 +193,30 @@ def place(program_id: str, order_id: UUID) -> Place:
     return Place(program_id, order_id, RECIPIENT)
 
 
-def _one(rows: Any) -> Order | None:
-    row = rows.one_or_none()
-    return None if row is None else _parse(row)
-
-
-def _parse(row: Any) -> Order:
-    names = Order.__dataclass_fields__.keys() - {"choice", "state", "delivery"}
+def parse_order(row: Any) -> Order:
+    """The order of a row of its table."""
+    names = Order.__dataclass_fields__.keys() - {"choice", "state", "delivery", "parked"}
     return Order(
         choice=None if row.choice is None else Choice(**row.choice),
         state=State(row.state),
         delivery=Delivery(row.delivery),
+        parked=row.parked_at is not None,
         **{name: getattr(row, name) for name in names},
     )
+
+
+def _one(rows: Any) -> Order | None:
+    row = rows.one_or_none()
+    return None if row is None else parse_order(row)
+
+
+async def _insert_edge(tx: Tx, order: Order, answer: Answer | None, reason: str) -> None:
+    edge = {"entry_id": new_id(), "state": order.state, "answer": answer, "reason": reason}
+    await tx.execute(insert(history).values(_key(order) | edge))
+
+
+def _parked_at(after: Order) -> Any:
+    return func.coalesce(_O.parked_at, func.now()) if after.parked else null()
 
 
 def _key(order: Order) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -45,6 +46,7 @@ orders: Final = Table(
     Column("attempts", BigInteger, nullable=False),
     Column("due_at", DateTime(timezone=True), comment="from when on a worker may take it: a lease lies in the future"),
     Column("fencing_token", BigInteger, nullable=False, comment="counts the claims; a write needs the present one"),
+    Column("parked_at", DateTime(timezone=True), comment="since when it needs a person; none if it does not"),
     CheckConstraint(
         "state IN ('HOLDING', 'INVITING', 'OPEN', 'REDEEMED', 'EXPIRING', 'EXPIRED', 'CANCELLING', 'CANCELLED',"
         " 'FAILING', 'FAILED')",
@@ -66,6 +68,7 @@ orders: Final = Table(
     # Not unique: the program is not in it, and a token has too many bits for two to be the same.
     Index("orders_by_token", "token_hash"),
     Index("orders_by_due", "due_at", "program_id", postgresql_where=text("due_at IS NOT NULL")),
+    Index("orders_parked", "parked_at", "program_id", postgresql_where=text("parked_at IS NOT NULL")),
     Index(
         "orders_by_expiry",
         "program_id",
@@ -86,4 +89,25 @@ secrets: Final = Table(
         ["program_id", "order_id"], ["orders.program_id", "orders.order_id"], name="order_secrets_order"
     ),
     Index("order_secrets_by_key", "key_id", "program_id"),
+)
+
+# Append-only: the runtime role may not change or delete a row. An entry is made under the order's lock, at the time of
+# the clock and not of the transaction, so the entries of one order follow each other.
+history: Final = Table(
+    "order_history",
+    metadata,
+    Column("program_id", Text, primary_key=True),
+    Column("order_id", Uuid, primary_key=True),
+    Column("entry_id", Uuid, primary_key=True),
+    Column("state", Text, comment="of the order after an edge; none for an action"),
+    Column("answer", Text, comment="the one that led there; none where no step's did"),
+    Column("reason", Text),
+    Column("action", Text, comment="a person's, at the review desk; none for an edge"),
+    Column("actor", Text, comment="the operator's credential"),
+    Column("evidence", Text),
+    Column("at", DateTime(timezone=True), nullable=False, server_default=func.clock_timestamp()),
+    CheckConstraint("(state IS NULL) = (action IS NOT NULL)", name="order_history_edge_xor_action"),
+    ForeignKeyConstraint(
+        ["program_id", "order_id"], ["orders.program_id", "orders.order_id"], name="order_history_order"
+    ),
 )

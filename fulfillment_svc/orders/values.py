@@ -52,7 +52,8 @@ class Order:
     `menu` is a `rewards.catalog.v1.Menu`; empty where there is a `choice`, the one reward that the order names, at the
     price it was quoted at (G73). `remaining_minor` may still be claimed, `redeemed_minor` is captured, `returned_minor`
     was given back; what is none of these is under way. `hold_id` is the ledger's hold of all that is not captured.
-    `reason` says why it fails or waits for a person, and `refusal` is the `google.rpc.Status` that the caller gets.
+    `reason` says why it fails, waits for a person or was called off by one, `parked` is true while it needs a person,
+    and `refusal` is the `google.rpc.Status` that the caller gets.
     `attempts` counts the tries of the present step and `fencing_token` the claims of workers.
     """
 
@@ -74,10 +75,16 @@ class Order:
     returned_minor: int = 0
     state: State = State.HOLDING
     reason: str = ""
+    parked: bool = False
     refusal: bytes | None = None
     hold_id: UUID | None = None
     attempts: int = 0
     fencing_token: int = 1
+
+    @property
+    def stake_minor(self) -> int:
+        """What is held of it for no claim, with its part of the fee."""
+        return self.remaining_minor + self.fee_minor * self.remaining_minor // self.value_minor
 
     @property
     def direct(self) -> bool:

@@ -118,7 +118,7 @@ def _expiry(text: str, program: Program, now: datetime) -> datetime | None:
     return at
 
 
-def listed(program_id: str, menu: catalog_pb.Menu, country: str, currency: str) -> catalog_pb.ListMenuRequest:
+def listed(program_id: str, menu: catalog_pb.Menu | None, country: str, currency: str) -> catalog_pb.ListMenuRequest:
     """What the catalog is asked for a menu."""
     return catalog_pb.ListMenuRequest(program_id=program_id, menu=menu, country=country, currency=currency)
 

@@ -21,6 +21,8 @@ from fulfillment_svc.redemptions.values import Redemption, Reply
 from svckit.errors import Reason, Refused
 
 TIMEOUT_S: Final = 8.0
+# From this reply code on a server's refusal is for good (RFC 5321, 4.2.1).
+_PERMANENT: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,6 @@ def _failure(error: aiosmtplib.SMTPException) -> Reply:
     # A 5xx is the mail server's last word on this mail; a person should look at it, while it is tried on.
     refusals = error.recipients if isinstance(error, aiosmtplib.SMTPRecipientsRefused) else [error]
     codes = [one.code for one in refusals if isinstance(one, aiosmtplib.SMTPResponseException)]
-    if codes and min(codes) >= aiosmtplib.SMTPStatus.syntax_error:
+    if codes and min(codes) >= _PERMANENT:
         return Reply(Answer.REFUSED, "MAIL_REFUSED")
     return Reply(Answer.UNKNOWN, "MAIL_UNREACHABLE")

@@ -9,7 +9,6 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from google.rpc.status_pb2 import Status as RpcStatus
 from opentelemetry import trace
 from prometheus_client import Counter
 from rewards.fulfillment.v1.webhooks_pb2 import Event
@@ -21,11 +20,11 @@ from fulfillment_svc.redemptions.states import Answer, State, Step
 from fulfillment_svc.redemptions.steps import Steps
 from fulfillment_svc.redemptions.store import Then
 from fulfillment_svc.redemptions.values import Redemption, Reply
+from fulfillment_svc.requests import keep_decision, refusal
 from fulfillment_svc.tables import programs
 from svckit import idempotency, telemetry
 from svckit.clock import Clock
 from svckit.db import Database, Tx
-from svckit.errors import from_status
 from svckit.idempotency import Claim, Idempotency
 
 CREATE: Final = "CreateRedemption"
@@ -165,15 +164,8 @@ class Saga:
         """Keeps the outcome of the request under its key, for whoever asks with it again."""
         operation = CREATE if redemption.order_id is None else CLAIM
         claim = Claim(redemption.program_id, operation, redemption.idempotency_key, fingerprint=b"")
-        if redemption.refusal is None:
-            answer = wire.created(redemption) if redemption.order_id is None else wire.claimed(redemption)
-            await self._idempotency.finish(tx, claim, idempotency.done(claim, answer))
-            return
-        refusal = from_status(RpcStatus.FromString(redemption.refusal))
-        if refusal.binds:
-            await self._idempotency.finish(tx, claim, idempotency.refused(claim, refusal))
-        else:
-            await store.free_key(tx, claim)
+        answer = wire.created(redemption) if redemption.order_id is None else wire.claimed(redemption)
+        await keep_decision(tx, self._idempotency, claim, refusal(redemption.refusal) or answer)
 
 
 def _fields(redemption: Redemption) -> dict[str, str]:

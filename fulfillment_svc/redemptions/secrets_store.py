@@ -1,6 +1,7 @@
 """Every SQL statement about what lies sealed: recipients, codes, and who has seen them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any, Final
 
@@ -20,18 +21,7 @@ Secrets = dict[Place, Sealed]
 
 async def insert_secrets(tx: Tx, secrets: Mapping[Place, Sealed]) -> None:
     """Stores sealed values at their places, each once."""
-    rows = [
-        {
-            "program_id": place.program_id,
-            "redemption_id": place.redemption_id,
-            "number": place.number,
-            "key_id": one.key_id,
-            "wrapped_key": one.wrapped_key,
-            "ciphertext": one.ciphertext,
-        }
-        for place, one in secrets.items()
-    ]
-    await tx.execute(insert(sealed), rows)
+    await tx.execute(insert(sealed), [asdict(place) | asdict(one) for place, one in secrets.items()])
 
 
 async def secrets(tx: Tx, redemption: Redemption) -> Secrets:

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from google.rpc.status_pb2 import Status as RpcStatus
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 from rewards.fulfillment.v1.redemptions_pb2_grpc import RedemptionsServiceServicer
 
@@ -12,9 +11,10 @@ from fulfillment_svc.redemptions.cancelling import Cancelling
 from fulfillment_svc.redemptions.intake import Intake
 from fulfillment_svc.redemptions.revealing import Revealing
 from fulfillment_svc.redemptions.saga import Saga
+from fulfillment_svc.requests import check
 from svckit import call, idempotency, paging
 from svckit.db import Database
-from svckit.errors import Reason, Refused, from_status, invalid
+from svckit.errors import Reason, Refused, invalid
 from svckit.idempotency import Idempotency, Outcome
 
 
@@ -43,11 +43,7 @@ class RedemptionsServicer(RedemptionsServiceServicer):
         if isinstance(taken, Outcome):
             return idempotency.replay(taken, claim, pb.CreateRedemptionResponse)
         redemption = await self._saga.carry(taken, rules.decided)
-        if redemption.refusal is not None and rules.decided(redemption):
-            raise from_status(RpcStatus.FromString(redemption.refusal))
-        if not rules.decided(redemption):
-            text = "The redemption is being worked on; the same key tells its outcome."
-            raise Refused(Reason.UNAVAILABLE, text, retry_after_s=1)
+        check("redemption", redemption.refusal, decided=rules.decided(redemption))
         self._wake()
         return wire.created(redemption)
 

@@ -27,7 +27,7 @@ def _list(asked: argparse.Namespace) -> Message:
 
 
 def _show(asked: argparse.Namespace) -> Message:
-    return pb.GetReviewRequest(program_id=asked.program_id, redemption_id=asked.redemption_id)
+    return pb.GetReviewRequest(program_id=asked.program_id, **_subject(asked))
 
 
 def _issue(asked: argparse.Namespace) -> Message:
@@ -36,9 +36,21 @@ def _issue(asked: argparse.Namespace) -> Message:
     return pb.IssueReviewRequest(**_named(asked), items=items)
 
 
-def _named(asked: argparse.Namespace) -> dict[str, str]:
-    return {name: getattr(asked, name) for name in ("program_id", "redemption_id", "evidence")}
+def _readdress(asked: argparse.Namespace) -> Message:
+    return pb.ReaddressReviewRequest(**_named(asked), email=asked.email)
 
+
+def _named(asked: argparse.Namespace) -> dict[str, str]:
+    return {"program_id": asked.program_id, "evidence": asked.evidence, **_subject(asked)}
+
+
+def _subject(asked: argparse.Namespace) -> dict[str, str]:
+    return {name: sent for name in ("redemption_id", "order_id") if (sent := getattr(asked, name, None))}
+
+
+# What each is about, unless it is about either.
+_OF_REDEMPTIONS: Final = ("issue", "refuse")
+_OF_ORDERS: Final = ("readdress",)
 
 VERBS: Final[dict[str, tuple[str, Callable[[argparse.Namespace], Message], str]]] = {
     "list": ("ListReviews", _list, "what needs a person, longest waiting first"),
@@ -51,6 +63,7 @@ VERBS: Final[dict[str, tuple[str, Callable[[argparse.Namespace], Message], str]]
         lambda asked: pb.ReleaseReviewRequest(**_named(asked)),
         "let go on what compliance holds, or say that it is dealt with",
     ),
+    "readdress": ("ReaddressReview", _readdress, "correct the address of a mail that is refused"),
     "refuse": ("RefuseReview", lambda asked: pb.RefuseReviewRequest(**_named(asked)), "refuse what compliance holds"),
 }
 
@@ -64,11 +77,17 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
         if verb == "list":
             parser.add_argument("--page-token", default="")
             continue
-        parser.add_argument("--redemption-id", required=True)
+        subject = parser.add_mutually_exclusive_group(required=True)
+        if verb not in _OF_ORDERS:
+            subject.add_argument("--redemption-id")
+        if verb not in _OF_REDEMPTIONS:
+            subject.add_argument("--order-id")
         if verb == "show":
             continue
         parser.add_argument("--evidence", required=verb != "query", default="", help="what it is based on")
         parser.add_argument("--idempotency-key", default=str(new_id()), help="for a safe second try")
+        if verb == "readdress":
+            parser.add_argument("--email", required=True, help="where the mail goes from now on")
         if verb == "issue":
             parser.add_argument("--code", action="append", required=True, metavar="NUMBER=CODE", help="once an item")
 

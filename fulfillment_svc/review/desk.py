@@ -1,4 +1,4 @@
-"""A person's actions: fenced against the workers, and each kept with the effect that it has."""
+"""A person's actions on redemptions: fenced against the workers, and each kept with the effect that it has."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -21,14 +21,16 @@ _ISSUED: Final = frozenset({Answer.DONE, Answer.PART})
 
 @dataclass(frozen=True, slots=True)
 class Deed:
-    """An action, with who takes it and on what evidence. `codes` are those of ISSUE, by the items' numbers."""
+    """An action on a redemption or an order, with who takes it and on what evidence. `codes` are those of ISSUE, by the
+    items' numbers, and `email` is the address of READDRESS."""
 
     action: Action
     program_id: str
-    redemption_id: UUID
+    subject_id: UUID
     actor: str
     evidence: str
     codes: Mapping[int, str] = field(default_factory=dict, repr=False)
+    email: str = field(default="", repr=False)
 
 
 class Desk:
@@ -46,7 +48,7 @@ class Desk:
         """
 
         async def work(tx: Tx) -> tuple[Redemption, Reply]:
-            claimed = await redemptions.claim(tx, deed.program_id, deed.redemption_id, REQUEST_LEASE_S)
+            claimed = await redemptions.claim(tx, deed.program_id, deed.subject_id, REQUEST_LEASE_S)
             if claimed is None:
                 raise store.NotThere
             if deed.action not in allowed(claimed):

@@ -1,15 +1,17 @@
-"""What a person may do about a redemption, and the reply that the saga takes it for."""
+"""What a person may do about a redemption or an order, and the reply that its saga takes it for."""
 
 from enum import StrEnum
 from typing import Final
 
+from fulfillment_svc.orders import states as of_orders
+from fulfillment_svc.orders.values import Order
 from fulfillment_svc.redemptions.rules import REFUNDED_BY_OPERATOR, ended
 from fulfillment_svc.redemptions.states import Answer, State
 from fulfillment_svc.redemptions.values import Redemption, Reply
 
 
 class Kind(StrEnum):
-    """Why a redemption needs a person; the names of the proto's enum."""
+    """Why something needs a person; the names of the proto's enum."""
 
     UNKNOWN_OUTCOME = "UNKNOWN_OUTCOME"
     STEP_REFUSED = "STEP_REFUSED"
@@ -25,6 +27,7 @@ class Action(StrEnum):
     REFUND = "REFUND"
     RELEASE = "RELEASE"
     REFUSE = "REFUSE"
+    READDRESS = "READDRESS"
 
 
 ACTIONS: Final = {
@@ -36,6 +39,9 @@ ACTIONS: Final = {
     Kind.COMPLIANCE_HOLD: (Action.RELEASE, Action.REFUSE),
 }
 
+# Nobody can be asked whether a mail is wanted after all: it goes elsewhere, or is done without, or there is no order.
+_OF_MAIL: Final = (Action.QUERY, Action.READDRESS, Action.RELEASE)
+
 REPLIES: Final = {
     Action.QUERY: Reply(Answer.UNKNOWN),
     Action.REFUND: Reply(Answer.REFUSED, REFUNDED_BY_OPERATOR),
@@ -46,16 +52,23 @@ REPLIES: Final = {
 _KINDS: Final = {State.UNKNOWN: Kind.UNKNOWN_OUTCOME, State.HELD: Kind.COMPLIANCE_HOLD}
 
 
-def kind(redemption: Redemption) -> Kind | None:
+def kind(one: Redemption | Order) -> Kind | None:
     """Why it needs a person; None if it does not."""
-    if not redemption.parked:
+    if not one.parked:
         return None
-    if ended(redemption):
+    if isinstance(one, Order):
+        return Kind.STEP_REFUSED
+    if ended(one):
         return Kind.ISSUED_AFTER_END
-    return _KINDS.get(redemption.state, Kind.STEP_REFUSED)
+    return _KINDS.get(one.state, Kind.STEP_REFUSED)
 
 
-def allowed(redemption: Redemption) -> tuple[Action, ...]:
+def allowed(one: Redemption | Order) -> tuple[Action, ...]:
     """What a person may do."""
-    why = kind(redemption)
-    return () if why is None else ACTIONS[why]
+    why = kind(one)
+    if why is None:
+        return ()
+    if isinstance(one, Order) and one.state is of_orders.State.INVITING:
+        # Where all is being claimed, nothing is left that could be called off.
+        return (*_OF_MAIL, Action.REFUND) if one.remaining_minor else _OF_MAIL
+    return ACTIONS[why]

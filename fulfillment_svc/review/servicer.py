@@ -1,7 +1,8 @@
 """The operators' RPCs of the review desk."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
@@ -9,9 +10,12 @@ from google.protobuf.message import Message
 from rewards.fulfillment.v1 import review_pb2 as pb
 from rewards.fulfillment.v1.review_pb2_grpc import ReviewServiceServicer
 
-from fulfillment_svc.redemptions.saga import Saga
+from fulfillment_svc.orders import assembly as orders
+from fulfillment_svc.orders.values import Order
+from fulfillment_svc.redemptions import assembly as redemptions
 from fulfillment_svc.review import store, wire
 from fulfillment_svc.review.desk import Desk
+from fulfillment_svc.review.orders import OrderDesk
 from fulfillment_svc.review.rules import Action
 from svckit import call, idempotency, paging
 from svckit.db import Database, Tx
@@ -22,13 +26,14 @@ Response = TypeVar("Response", bound=Message)
 
 
 class ReviewServicer(ReviewServiceServicer):
-    """Shows what needs a person and takes what that person does. `wake` tells the workers that one waits for them."""
+    """Shows what needs a person and takes what that person does; it goes on in `redeemed` or `ordered`."""
 
-    def __init__(self, db: Database, idempotent: Idempotency, saga: Saga, wake: Callable[[], None]) -> None:
+    def __init__(self, db: Database, idempotent: Idempotency, redeemed: redemptions.Room, ordered: orders.Room) -> None:
         self._db = db
         self._idempotency = idempotent
-        self._desk = Desk(db, saga)
-        self._wake = wake
+        self._desk = Desk(db, redeemed.saga)
+        self._order_desk = OrderDesk(ordered.saga, ordered.parts.invitations)
+        self._wake, self._wake_orders = redeemed.wake, ordered.wake
 
     async def ListReviews(self, request: pb.ListReviewsRequest, context: Any) -> pb.ListReviewsResponse:
         """Lists what needs a person."""
@@ -39,17 +44,16 @@ class ReviewServicer(ReviewServiceServicer):
         shown, token = found[:size], ""
         if len(found) > size:
             last = shown[-1]
-            token = paging.token(request, str(last.parked_at), str(last.redemption.redemption_id))
+            token = paging.token(request, str(last.parked_at), str(last.id))
         return pb.ListReviewsResponse(
             reviews=map(wire.review, shown), next_page_token=token, exposures=map(wire.exposure, stakes)
         )
 
     async def GetReview(self, request: pb.GetReviewRequest, context: Any) -> pb.GetReviewResponse:
         """Shows one with its history."""
-        redemption_id = UUID(request.redemption_id)
         async with self._db.read() as tx:
-            found = await store.get(tx, request.program_id, redemption_id)
-            history = await store.history(tx, request.program_id, redemption_id)
+            found = await store.get(tx, request.program_id, *wire.named(request))
+            history = await store.history(tx, found)
         return pb.GetReviewResponse(review=wire.review(found), history=map(wire.entry, history))
 
     async def QueryReview(self, request: pb.QueryReviewRequest, context: Any) -> pb.QueryReviewResponse:
@@ -61,7 +65,7 @@ class ReviewServicer(ReviewServiceServicer):
         return await self._act(request, Action.ISSUE, pb.IssueReviewResponse)
 
     async def RefundReview(self, request: pb.RefundReviewRequest, context: Any) -> pb.RefundReviewResponse:
-        """Takes a person's word that the provider has not issued and will not."""
+        """Takes a person's word that the provider has not issued and will not, or that nobody will claim."""
         return await self._act(request, Action.REFUND, pb.RefundReviewResponse)
 
     async def ReleaseReview(self, request: pb.ReleaseReviewRequest, context: Any) -> pb.ReleaseReviewResponse:
@@ -72,24 +76,37 @@ class ReviewServicer(ReviewServiceServicer):
         """Takes a person's word that what is held may not go on."""
         return await self._act(request, Action.REFUSE, pb.RefuseReviewResponse)
 
+    async def ReaddressReview(self, request: pb.ReaddressReviewRequest, context: Any) -> pb.ReaddressReviewResponse:
+        """Has a mail that is refused sent elsewhere."""
+        return await self._act(request, Action.READDRESS, pb.ReaddressReviewResponse)
+
     async def _act(self, request: Any, action: Action, response: type[Response]) -> Response:
+        kind, _ = wire.named(request)
+        deed = wire.deed(request, action, call.current().principal.name)
+        if kind is Order:
+            answer = await self._keep(request, response, partial(self._order_desk.act, deed=deed))
+            self._wake_orders()
+            return answer
         claim = self._idempotency.claim(request)
         async with self._db.read() as tx:
             kept = await self._idempotency.find(tx, claim)
         if kept is not None:
             return idempotency.replay(kept, claim, response)
-        deed = wire.deed(request, action, call.current().principal.name)
         ours, reply = await self._desk.begin(deed)
-
-        async def work(tx: Tx) -> Response:
-            await self._desk.store(tx, deed, ours, reply)
-            answer: Any = response()
-            answer.review.CopyFrom(wire.review(await store.get(tx, deed.program_id, deed.redemption_id)))
-            return cast("Response", answer)
-
-        answer = await self._idempotency.once(request, response, work)
+        answer = await self._keep(request, response, partial(self._desk.store, deed=deed, ours=ours, reply=reply))
         self._wake()
         return answer
+
+    async def _keep(self, request: Any, response: type[Response], act: Callable[[Tx], Awaitable[None]]) -> Response:
+        """Acts once for the request's key, and shows what came of it."""
+
+        async def work(tx: Tx) -> Response:
+            await act(tx)
+            answer: Any = response()
+            answer.review.CopyFrom(wire.review(await store.get(tx, request.program_id, *wire.named(request))))
+            return cast("Response", answer)
+
+        return await self._idempotency.once(request, response, work)
 
 
 def _place(named: list[str] | None) -> tuple[datetime, UUID] | None:

@@ -7,6 +7,8 @@ from uuid import UUID
 from google.protobuf.timestamp_pb2 import Timestamp
 from rewards.fulfillment.v1 import review_pb2 as pb
 
+from fulfillment_svc.orders.values import Order
+from fulfillment_svc.redemptions.values import Redemption
 from fulfillment_svc.review.desk import Deed
 from fulfillment_svc.review.rules import Action, allowed, kind
 from fulfillment_svc.review.store import Entry, Parked, Stake
@@ -19,24 +21,26 @@ def deed(request: Any, action: Action, actor: str) -> Deed:
     codes = {item.number: item.code for item in items}
     if len(codes) < len(items):
         raise invalid(items="an item stands there twice")
-    return Deed(action, request.program_id, UUID(request.redemption_id), actor, request.evidence, codes)
+    email = request.email if isinstance(request, pb.ReaddressReviewRequest) else ""
+    return Deed(action, request.program_id, named(request)[1], actor, request.evidence, codes, email)
+
+
+def named(request: Any) -> tuple[type[Redemption | Order], UUID]:
+    """What a request is about, of which it names one."""
+    if order_id := getattr(request, "order_id", ""):
+        return Order, UUID(order_id)
+    return Redemption, UUID(request.redemption_id)
 
 
 def review(parked: Parked) -> pb.Review:
-    """A redemption as the desk sees it."""
-    one, why = parked.redemption, kind(parked.redemption)
+    """A redemption or an order as the desk sees it."""
+    one, why = parked.subject, kind(parked.subject)
     return pb.Review(
+        **(_order(one) if isinstance(one, Order) else _redemption(one)),
         program_id=one.program_id,
-        redemption_id=str(one.redemption_id),
         kind=pb.Review.Kind.Value(why) if why else pb.Review.KIND_UNSPECIFIED,
         reason=parked.reason,
         state=one.state,
-        provider=one.provider,
-        route=one.route,
-        member_id=one.member_id,
-        points=one.choice.points,
-        value_minor=one.choice.funding_minor,
-        currency=one.choice.currency,
         parked_at=_timestamp(parked.parked_at),
         age_s=parked.age_s,
         due_at=_timestamp(parked.due_at),
@@ -60,6 +64,22 @@ def entry(one: Entry) -> pb.ReviewEntry:
 def exposure(stake: Stake) -> pb.Exposure:
     """What is at stake."""
     return pb.Exposure(**stake._asdict() | {"oldest_at": _timestamp(stake.oldest_at)})
+
+
+def _redemption(one: Redemption) -> dict[str, Any]:
+    return {
+        "redemption_id": str(one.redemption_id),
+        "provider": one.provider,
+        "route": one.route,
+        "member_id": one.member_id,
+        "points": one.choice.points,
+        "value_minor": one.choice.funding_minor,
+        "currency": one.choice.currency,
+    }
+
+
+def _order(one: Order) -> dict[str, Any]:
+    return {"order_id": str(one.order_id), "value_minor": one.stake_minor, "currency": one.currency}
 
 
 def _timestamp(at: datetime | None) -> Timestamp | None:

@@ -19,7 +19,7 @@ from fulfillment_svc.tests.outside import Mailbox, SandboxProvider
 from fulfillment_svc.tests.world import Service, World
 from svckit.clients import open_channel
 from svckit.db import Database
-from svckit.testing import calling, serving
+from svckit.testing import serving
 
 _EMPTY = """
 TRUNCATE redemptions, orders, order_batches, compliance_recipients, idempotency_keys, programs, events, event_sequences,
@@ -142,7 +142,7 @@ async def harness(
         async def start() -> None:
             at = await stack.enter_async_context(serving(authority.issue("fulfillment_svc"), await harness.served()))
             gateway = authority.issue("gateway")
-            await harness.serve(await stack.enter_async_context(calling(at, "fulfillment_svc", gateway)))
+            await harness.serve(await stack.enter_async_context(open_channel(at, "fulfillment_svc", gateway)))
 
         harness.start = start
         await start()

@@ -12,17 +12,11 @@ import grpc
 from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
 from rewards.catalog.v1.stock_pb2_grpc import StockServiceStub
 from rewards.fulfillment.v1 import (
-    claims_pb2,
     claims_pb2_grpc,
-    order_batches_pb2,
     order_batches_pb2_grpc,
-    orders_pb2,
     orders_pb2_grpc,
-    providers_pb2,
     providers_pb2_grpc,
-    redemptions_pb2,
     redemptions_pb2_grpc,
-    review_pb2,
     review_pb2_grpc,
 )
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
@@ -31,7 +25,6 @@ from rewards.ledger.v1.cashback_pb2_grpc import CashbackServiceStub
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 from sqlalchemy import text
 
-from fulfillment_svc.__main__ import served
 from fulfillment_svc.batches import assembly as batches
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.compliance.by_rules import ByRules
@@ -57,7 +50,6 @@ from fulfillment_svc.webhooks.ssrf import Guard
 from svckit.clock import system_clock
 from svckit.db import Database
 from svckit.idempotency import Idempotency
-from svckit.server import Served
 from svckit.testing import headers, partner
 
 SITE = "https://rewards.example"
@@ -125,20 +117,18 @@ class Harness:
         """The keys of the database."""
         return Idempotency(self.db, keys, b"fingerprint")
 
-    async def served(self) -> list[Served]:
+    async def served(self) -> list[object]:
         """What the service serves of the room."""
         room = await self.assemble()
         ordered = await self.assemble_orders(room)
         callbacks = CallbacksServicer({"sandbox": ["b2xkIHNlY3JldA==", self.provider.door.secret]}, room.look_again)
-        batched = await self.assemble_batches(ordered)
-        desk = ReviewServicer(self.db, self.idempotent(), room.saga, room.wake)
         return [
-            served(redemptions_pb2, redemptions_pb2_grpc, "RedemptionsService", room.servicer),
-            served(providers_pb2, providers_pb2_grpc, "ProvidersService", callbacks),
-            served(review_pb2, review_pb2_grpc, "ReviewService", desk),
-            served(orders_pb2, orders_pb2_grpc, "OrdersService", ordered.orders),
-            served(order_batches_pb2, order_batches_pb2_grpc, "OrderBatchesService", batched.servicer),
-            served(claims_pb2, claims_pb2_grpc, "ClaimsService", ordered.claims),
+            room.servicer,
+            callbacks,
+            ReviewServicer(self.db, self.idempotent(), room, ordered),
+            ordered.orders,
+            (await self.assemble_batches(ordered)).servicer,
+            ordered.claims,
         ]
 
     async def serve(self, channel: grpc.aio.Channel) -> None:

@@ -18,9 +18,9 @@ from fulfillment_svc.tables import programs
 from fulfillment_svc.tests.harness import SENDER
 from fulfillment_svc.tests.outside import Mailbox
 from fulfillment_svc.tests.refusals import reason
+from svckit.clients import open_channel
 from svckit.db import Database
-from svckit.server import Served
-from svckit.testing import calling, serving
+from svckit.testing import serving
 
 
 def letter(email: str, program_id: str = "") -> pb.SendCodeRequest:
@@ -30,14 +30,8 @@ def letter(email: str, program_id: str = "") -> pb.SendCodeRequest:
     return request
 
 
-def served(db: Database, port: int) -> list[Served]:
-    return [
-        Served(
-            pb.DESCRIPTOR.services_by_name["MessagesService"],
-            messages_pb2_grpc.add_MessagesServiceServicer_to_server,
-            MessagesServicer(db, Mailer("127.0.0.1", port, SENDER)),
-        )
-    ]
+def served(db: Database, port: int) -> list[object]:
+    return [MessagesServicer(db, Mailer("127.0.0.1", port, SENDER))]
 
 
 Send = Callable[..., Awaitable[Any]]
@@ -50,7 +44,7 @@ def send(authority: Authority, db: Database, mailbox: Mailbox) -> Send:
     async def call(request: pb.SendCodeRequest, *, port: int = mailbox.port, peer: str = "identity_svc") -> Any:
         async with (
             serving(authority.issue("fulfillment_svc"), served(db, port)) as address,
-            calling(address, "fulfillment_svc", authority.issue(peer)) as channel,
+            open_channel(address, "fulfillment_svc", authority.issue(peer)) as channel,
         ):
             return await messages_pb2_grpc.MessagesServiceStub(channel).SendCode(request, timeout=10)
 

@@ -18,8 +18,8 @@ from fulfillment_svc.tests import mapped
 from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.refusals import reason, refusal
 from fulfillment_svc.tests.world import Tenant
-from svckit.server import Served
-from svckit.testing import calling, headers, partner, serving
+from svckit.clients import open_channel
+from svckit.testing import headers, partner, serving
 
 Row = tuple[str, str, int, float, float, bool]
 
@@ -36,11 +36,10 @@ async def open_stub(harness: Harness, authority: Authority) -> AsyncIterator[Any
     """Calls the service as the gateway does, with the providers that are configured."""
     catalog = CatalogServiceStub(await harness.world.channel("fulfillment_svc", harness.world.catalog))
     router = harness.router(await harness.world.channel("fulfillment_svc", harness.world.ledger))
-    add, servicer = payouts_pb2_grpc.add_PayoutsServiceServicer_to_server, PayoutsServicer(harness.db, catalog, router)
-    served = [Served(pb.DESCRIPTOR.services_by_name["PayoutsService"], add, servicer)]
+    served = [PayoutsServicer(harness.db, catalog, router)]
     async with (
         serving(authority.issue("fulfillment_svc"), served) as at,
-        calling(at, "fulfillment_svc", authority.issue("gateway")) as channel,
+        open_channel(at, "fulfillment_svc", authority.issue("gateway")) as channel,
     ):
         yield payouts_pb2_grpc.PayoutsServiceStub(channel)
 

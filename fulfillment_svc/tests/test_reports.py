@@ -24,9 +24,9 @@ from fulfillment_svc.tests.harness import Harness, address
 from fulfillment_svc.tests.ordering import ordering
 from fulfillment_svc.tests.refusals import reason
 from fulfillment_svc.tests.world import Tenant
+from svckit.clients import open_channel
 from svckit.clock import system_clock
-from svckit.server import Served
-from svckit.testing import calling, headers, partner, serving
+from svckit.testing import headers, partner, serving
 
 FEES = [Fee(currency="USD", basis_points=250, fixed_minor=33)]
 # By kind: 7 is what members paid, 9 what the funding did, 10 the fees.
@@ -76,14 +76,10 @@ def opened(harness: Harness) -> Opened:
     async def reports(tenant: Tenant, ahead: timedelta = timedelta(minutes=2)) -> AsyncIterator[Reports]:
         room, world = await harness.assemble(), harness.world
         books = Books(BooksServiceStub(await world.channel("fulfillment_svc", world.ledger)))
-        served = Served(
-            pb.DESCRIPTOR.services_by_name["ReportsService"],
-            reports_pb2_grpc.add_ReportsServiceServicer_to_server,
-            ReportsServicer(harness.db, books, room.saga, lambda: system_clock() + ahead),
-        )
+        served = ReportsServicer(harness.db, books, room.saga, lambda: system_clock() + ahead)
         async with (
             serving(world.authority.issue("fulfillment_svc"), [served]) as at,
-            calling(at, "fulfillment_svc", world.authority.issue("gateway")) as channel,
+            open_channel(at, "fulfillment_svc", world.authority.issue("gateway")) as channel,
         ):
             yield Reports(reports_pb2_grpc.ReportsServiceStub(channel), tenant)
 

@@ -2,6 +2,7 @@
 
 import base64
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
 from envoy_min import rls_pb2, rls_pb2_grpc
@@ -10,7 +11,7 @@ from google.protobuf.struct_pb2 import Struct
 from gateway.ratelimit.buckets import Limiter
 from gateway.ratelimit.gcra import Decision, Limit
 from gateway.ratelimit.quotas import Quotas, Standing
-from svckit import call
+from svckit import admission, call
 from svckit.errors import Reason, Refused, invalid
 
 # Who is limited: the credential that the gatekeeper knows, or the address of a call without one.
@@ -41,6 +42,8 @@ class Window(NamedTuple):
 class RateLimitServicer(rls_pb2_grpc.RateLimitServiceServicer):
     """Answers the one descriptor that `gateway.envoy` renders: who, and the plan's rps, burst, daily and cost."""
 
+    CALLERS = (admission.GATEWAY,)
+
     def __init__(self, limiter: Limiter, quotas: Quotas) -> None:
         self._limiter = limiter
         self._quotas = quotas
@@ -67,14 +70,13 @@ class RateLimitServicer(rls_pb2_grpc.RateLimitServiceServicer):
 
 
 def _passed(decision: Decision, standing: Standing | None) -> rls_pb2.RateLimitResponse:
-    windows = [_of_rate(decision)] if standing is None else [_of_day(standing), _of_rate(decision)]
-    numbers = (decision.limit.per_second, *_of_rate(decision), *(windows[0] if standing else ()))
-    counted = rls_pb2.HeaderValue(key=_COUNTED, value=" ".join(map(str, numbers)))
-    nearest = min(windows, key=lambda window: window.remaining)
+    rate, day = _of_rate(decision), None if standing is None else _of_day(standing)
+    nearest = rate if day is None else min(day, rate, key=lambda window: window.remaining)
+    counted = (decision.limit.per_second, *rate, *(day or ()))
     return rls_pb2.RateLimitResponse(
         overall_code=rls_pb2.RateLimitResponse.OK,
         response_headers_to_add=_headers(nearest),
-        request_headers_to_add=[counted],
+        request_headers_to_add=[rls_pb2.HeaderValue(key=_COUNTED, value=" ".join(map(str, counted)))],
     )
 
 
@@ -122,7 +124,13 @@ def _headers(window: Window) -> list[rls_pb2.HeaderValue]:
 def _read(request: rls_pb2.RateLimitRequest) -> Spending:
     if len(request.descriptors) != 1:
         raise invalid(descriptors="must be one: a refusal by the second would have counted for the first")
-    entries = {entry.key: entry.value for entry in request.descriptors[0].entries}
+    return _spending(request.descriptors[0].SerializeToString())
+
+
+@lru_cache(maxsize=10_000)
+def _spending(descriptor: bytes) -> Spending:
+    """A caller's calls come in the same words, so they are read once."""
+    entries = {entry.key: entry.value for entry in rls_pb2.RateLimitDescriptor.FromString(descriptor).entries}
     try:
         kind = next(name for name in _WHO if name in entries)
         rps, burst, cost = (int(entries[name]) for name in ("rps", "burst", "cost"))

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import pytest
-from envoy_min import rls_pb2_grpc
 from google.protobuf.duration_pb2 import Duration
 from rewards.identity.v1 import limits_pb2, signin_pb2, tokens_pb2
 from rewards.ledger.v1 import points_pb2
@@ -17,15 +16,12 @@ from devmesh.pki import Authority
 from devmesh.redis import throwaway_redis
 from devmesh.sockets import choose_port
 from gateway.openapi.document import PATH
-from gateway.ratelimit.__main__ import SERVICE, declared
 from gateway.ratelimit.buckets import Limiter, OwnBuckets, RedisBuckets
 from gateway.ratelimit.quotas import Quotas
 from gateway.ratelimit.servicer import RateLimitServicer
 from gateway.tests.gate import Gate, Reply, assert_refused, path_of, running, until
 from gateway.tests.upstreams import Answer, Service, listening, refusal
-from svckit import server
-from svckit.config import Config
-from svckit.server import Served
+from svckit.testing import serving
 
 BALANCE = "PointsService/GetBalance"
 DONE = Answer([points_pb2.GetBalanceResponse(balance=1)])
@@ -210,13 +206,11 @@ async def limited(tmp_path: Path, authority: Authority, descriptors: Path) -> As
         redis = await stack.enter_async_context(throwaway_redis())
         shared = RedisBuckets(redis.url, timeout_s=5)
         stack.push_async_callback(shared.close)
-        add = rls_pb2_grpc.add_RateLimitServiceServicer_to_server
-        served = Served(SERVICE, add, RateLimitServicer(Limiter(OwnBuckets(), shared), Quotas(unlimited)))
-        config = Config(listen="127.0.0.1:0", tls_dir=authority.issue("ratelimit"))
-        built, _, port = server.build(config, [served], declared=declared())
-        await built.start()
-        stack.push_async_callback(built.stop, 0)
-        yield await stack.enter_async_context(running(tmp_path, authority, descriptors, limiter=f"127.0.0.1:{port}"))
+        limiter = Limiter(OwnBuckets(), shared)
+        stack.push_async_callback(limiter.told)
+        servicer = RateLimitServicer(limiter, Quotas(unlimited))
+        address = await stack.enter_async_context(serving(authority.issue("ratelimit"), [servicer]))
+        yield await stack.enter_async_context(running(tmp_path, authority, descriptors, limiter=address))
 
 
 async def test_the_whole_way_of_a_limit(limited: Gate) -> None:

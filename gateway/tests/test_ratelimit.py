@@ -9,15 +9,12 @@ from envoy_min import rls_pb2, rls_pb2_grpc
 from google.protobuf.json_format import MessageToDict
 
 from devmesh.pki import Authority
-from gateway.ratelimit.__main__ import SERVICE, declared
 from gateway.ratelimit.buckets import Limiter, OwnBuckets, RedisBuckets
 from gateway.ratelimit.quotas import Quotas
 from gateway.ratelimit.servicer import RateLimitServicer
 from gateway.tests.owner import DAY_S, Owner
-from svckit import server
 from svckit.clients import open_channel
-from svckit.config import Config
-from svckit.server import Served
+from svckit.testing import serving
 
 NOWHERE = "unix:///nowhere/redis.sock"
 OK = rls_pb2.RateLimitResponse.Code.OK
@@ -34,12 +31,8 @@ async def address(owner: Owner, authority: Authority) -> AsyncIterator[str]:
     # Without Redis: what limiters share is another test's matter.
     shared = RedisBuckets(NOWHERE)
     servicer = RateLimitServicer(Limiter(OwnBuckets(), shared), Quotas(owner.lease, owner.clock))
-    served = Served(SERVICE, rls_pb2_grpc.add_RateLimitServiceServicer_to_server, servicer)
-    config = Config(listen="127.0.0.1:0", tls_dir=authority.issue("ratelimit"))
-    built, _, port = server.build(config, [served], declared=declared())
-    await built.start()
-    yield f"127.0.0.1:{port}"
-    await built.stop(grace=0)
+    async with serving(authority.issue("ratelimit"), [servicer]) as address:
+        yield address
     await shared.close()
 
 

@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from envoy_min import authz_pb2 as pb
 from envoy_min.authz_pb2_grpc import AuthorizationServicer
-from rewards.options.v1.options_pb2 import Access, Idempotency
 
 from identity_svc.gatekeeper import wire
 from identity_svc.gatekeeper.gate import Gate
 from identity_svc.gatekeeper.rules import Caller
 from identity_svc.gatekeeper.usage import Usage
 from svckit import admission, call
-from svckit.call import Method, method
+from svckit.call import Method
 from svckit.clock import Clock, system_clock
 from svckit.errors import Reason, Refused
-
-_CHECK: Final = pb.DESCRIPTOR.services_by_name["Authorization"].methods_by_name["Check"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +26,10 @@ class _Door:
     cost: int
 
 
-def declared() -> dict[str, Method]:
-    """Who may ask the gatekeeper. Its proto is Envoy's and cannot say so itself."""
-    found = method(_CHECK)
-    ours = Method(
-        path=found.path,
-        service=found.service,
-        name=found.name,
-        access=Access(services=[admission.GATEWAY]),
-        idempotency=Idempotency.IDEMPOTENCY_UNSPECIFIED,
-        request=found.request,
-    )
-    return {ours.path: ours}
-
-
 class Gatekeeper(AuthorizationServicer):
     """`methods` are all RPCs of the mesh by path; what is not among them does not exist."""
+
+    CALLERS = (admission.GATEWAY,)
 
     def __init__(self, methods: Mapping[str, Method], gate: Gate, usage: Usage, clock: Clock = system_clock) -> None:
         self._doors = {path: door for path, one in methods.items() if (door := _door(one)) is not None}

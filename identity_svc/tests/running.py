@@ -26,16 +26,15 @@ from rewards.identity.v1.tokens_pb2_grpc import TokenServiceStub
 from rewards.ledger.v1 import directory_pb2, directory_pb2_grpc
 
 from devmesh.pki import Authority
-from identity_svc.gatekeeper.servicer import declared
 from identity_svc.pepper import Pepper
 from identity_svc.service import PROGRAM_KEEPERS, Service, Settings, Time
 from svckit import server
 from svckit.call import Kind, Principal
+from svckit.clients import open_channel
 from svckit.config import Config
 from svckit.db import Database
 from svckit.errors import Reason, Refused, from_status
-from svckit.server import Served
-from svckit.testing import calling, headers, partner, serving
+from svckit.testing import headers, partner, serving
 
 PEPPER = Pepper(b"a pepper of tests, 32 bytes long.")
 SETTINGS = Settings(pepper=PEPPER, fingerprint_key=b"fingerprints", public_url="https://api.example.test")
@@ -103,30 +102,6 @@ class Neighbour(
         self._listen()
         self.events.extend(request.events)
         return webhooks_pb2.PublishEventsResponse()
-
-    def served(self) -> list[Served]:
-        return [
-            Served(
-                programs_pb2.DESCRIPTOR.services_by_name["ProgramDirectoryService"],
-                programs_pb2_grpc.add_ProgramDirectoryServiceServicer_to_server,
-                self,
-            ),
-            Served(
-                directory_pb2.DESCRIPTOR.services_by_name["MemberDirectoryService"],
-                directory_pb2_grpc.add_MemberDirectoryServiceServicer_to_server,
-                self,
-            ),
-            Served(
-                webhooks_pb2.DESCRIPTOR.services_by_name["EventsService"],
-                webhooks_pb2_grpc.add_EventsServiceServicer_to_server,
-                self,
-            ),
-            Served(
-                messages_pb2.DESCRIPTOR.services_by_name["MessagesService"],
-                messages_pb2_grpc.add_MessagesServiceServicer_to_server,
-                self,
-            ),
-        ]
 
 
 @dataclass
@@ -234,14 +209,14 @@ async def running(url: str, authority: Authority, clocks: Clocks, time: Time | N
         stack.push_async_callback(gate_db.close)
         channels = {}
         for name, neighbour in neighbours.items():
-            address = await stack.enter_async_context(serving(authority.issue(name), neighbour.served()))
-            channels[name] = await stack.enter_async_context(calling(address, name, ours))
+            address = await stack.enter_async_context(serving(authority.issue(name), [neighbour]))
+            channels[name] = await stack.enter_async_context(open_channel(address, name, ours))
         service = Service(db, gate_db, SETTINGS, channels, time or clocks.time())
-        built, _, port = server.build(Config(listen="127.0.0.1:0", tls_dir=ours), service.served, declared())
+        built, _, port = server.build(Config(listen="127.0.0.1:0", tls_dir=ours), service.servicers)
         await built.start()
         stack.push_async_callback(built.stop, 0)
         address = f"127.0.0.1:{port}"
-        gateway = await stack.enter_async_context(calling(address, "identity_svc", authority.issue("gateway")))
+        gateway = await stack.enter_async_context(open_channel(address, "identity_svc", authority.issue("gateway")))
         yield Running(url, db, gate_db, service, gateway, address, neighbours, clocks)
 
 

@@ -1,11 +1,15 @@
 """The commands as a person or the mesh starts them."""
 
+import argparse
 import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import pytest
+
+from identity_svc import commands
 from identity_svc.credentials import keys
 
 ROOT = Path(__file__).parents[2]
@@ -22,3 +26,15 @@ async def test_create_operator_prints_the_key_alone(fresh_url: Callable[[str], A
     (line,) = printed.decode().splitlines()
     assert keys.credential_id(line) is not None
     assert line.startswith("rk_op_")
+
+
+@pytest.mark.parametrize(
+    ("words", "option"),
+    [(["program", "put"], "--version"), (["program", "put"], "--branding"), (["partner", "put"], "--revoked-at")],
+)
+def test_what_only_answers_tell_is_no_option(words: list[str], option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    commands.add_to(parser.add_subparsers())
+    with pytest.raises(SystemExit):
+        parser.parse_args([*words, option, "1"])
+    assert f"unrecognized arguments: {option}" in capsys.readouterr().err

@@ -14,7 +14,7 @@ from identity_svc.credentials.servicer import create_operator
 from identity_svc.tests.running import PEPPER, Running
 from identity_svc.tests.test_tokens import body
 from identity_svc.tests.verdicts import barred, denied, in_grpc, passed, sent
-from svckit.testing import calling
+from svckit.clients import open_channel
 
 BALANCE = "/rewards.ledger.v1.PointsService/GetBalance"
 REDEEM = "/rewards.ledger.v1.PointsService/RedeemPoints"
@@ -267,7 +267,7 @@ async def test_a_native_grpc_caller_is_refused_in_grpcs_words(identity: Running)
 
 
 async def test_only_the_gateway_may_ask(identity: Running, authority: Authority) -> None:
-    async with calling(identity.address, "identity_svc", authority.issue("ledger_svc")) as channel:
+    async with open_channel(identity.address, "identity_svc", authority.issue("ledger_svc")) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await identity.check(TOKEN, {}, channel)
     assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED

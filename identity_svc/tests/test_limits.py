@@ -21,7 +21,8 @@ from identity_svc.limits.rules import PARTS, Account
 from identity_svc.limits.tables import quotas
 from identity_svc.tests.running import OPERATOR, PEPPER, Running, reason
 from svckit.call import Kind, Principal
-from svckit.testing import calling, headers, partner
+from svckit.clients import open_channel
+from svckit.testing import headers, partner
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Lease = Callable[..., Any]
@@ -78,7 +79,7 @@ def test_a_quota_that_has_shrunk_below_what_was_handed_out_gives_nothing_more() 
 @pytest.fixture
 async def lease(identity: Running, authority: Authority) -> Any:
     """Asks for a part as a limiter does."""
-    async with calling(identity.address, "identity_svc", authority.issue("ratelimit")) as channel:
+    async with open_channel(identity.address, "identity_svc", authority.issue("ratelimit")) as channel:
 
         async def ask(credential_id: str, quota: int, needed: int = 1) -> pb.LeaseQuotaResponse:
             request = pb.LeaseQuotaRequest(credential_id=credential_id, requests_per_day=quota, needed=needed)
@@ -118,7 +119,7 @@ async def test_an_operators_quota_is_one_as_well_and_nobodys_is_none(identity: R
 @pytest.mark.parametrize("peer", ["gateway", "ledger_svc"])
 async def test_nobody_but_the_limiter_is_handed_a_part(identity: Running, authority: Authority, peer: str) -> None:
     request = pb.LeaseQuotaRequest(credential_id="c", requests_per_day=1, needed=1)
-    async with calling(identity.address, "identity_svc", authority.issue(peer)) as channel:
+    async with open_channel(identity.address, "identity_svc", authority.issue(peer)) as channel:
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await LimitsServiceStub(channel).LeaseQuota(request)
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED

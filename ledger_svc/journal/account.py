@@ -5,7 +5,7 @@ written accumulates in `changes`; the store writes it in one go.
 """
 
 import bisect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
@@ -222,9 +222,11 @@ class Account:
         self.sweep(draft.at)
         return entry, before - self.posted
 
-    def _run_out(self, at: datetime) -> Iterator[Lot]:
+    def _run_out(self, at: datetime) -> Sequence[Lot]:
         """The lots that have run out at `at`: in burn order they stand first (G2)."""
-        return takewhile(lambda lot: lot.expired(at), self.lots)
+        if not self.lots or not self.lots[0].expired(at):
+            return ()
+        return [*takewhile(lambda lot: lot.expired(at), self.lots)]
 
     def _return(self, transaction_id: UUID, uses: list[Use]) -> None:
         """Puts points back into their lots, which the account must know; a debt takes the first of them."""

@@ -26,16 +26,16 @@ from rewards.ledger.v1 import (
     points_pb2_grpc,
 )
 
-from ledger_svc.__main__ import served
+from ledger_svc.__main__ import servicers
 from ledger_svc.journal.engine import Journal
 from ledger_svc.journal.sweeps import Sweeper
 from ledger_svc.tests.instances import Twins, instance, prepare
 from svckit.call import Kind, Principal
-from svckit.clients import _refusal
+from svckit.clients import _refusal, open_channel
 from svckit.clock import new_id, system_clock
 from svckit.db import Database
 from svckit.errors import Reason
-from svckit.testing import calling, headers, partner, serving
+from svckit.testing import headers, partner, serving
 
 PROGRAM = "sandbox-test"
 SCOPES = ("points:read", "points:write", "events:write", "funding:write")
@@ -120,10 +120,10 @@ async def running(url: str, authority: Any) -> AsyncIterator[Ledger]:
     journal = Journal(db)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(db.close)
-        served_at = serving(authority.issue("ledger_svc"), served(db, journal, b"k"))
+        served_at = serving(authority.issue("ledger_svc"), servicers(db, journal, b"k"))
         address = await stack.enter_async_context(served_at)
         gateway, identity, fulfillment = [
-            await stack.enter_async_context(calling(address, "ledger_svc", authority.issue(peer)))
+            await stack.enter_async_context(open_channel(address, "ledger_svc", authority.issue(peer)))
             for peer in ("gateway", "identity_svc", "fulfillment_svc")
         ]
         made = Ledger(

@@ -36,7 +36,7 @@ from rewards.ledger.v1 import (
 )
 from rewards.ledger.v1.directory_pb2_grpc import MemberDirectoryServiceStub
 
-from ledger_svc.__main__ import served
+from ledger_svc.__main__ import servicers
 from ledger_svc.journal.coalescer import DEFAULTS, Limits
 from ledger_svc.journal.engine import Journal
 from svckit.call import Kind, Principal
@@ -176,7 +176,7 @@ async def instance(url: str, authority: Any, limits: Limits = DEFAULTS) -> Async
     journal = Journal(db, limits)
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(db.close)
-        address = await stack.enter_async_context(serving(authority.issue("ledger_svc"), served(db, journal, b"k")))
+        address = await stack.enter_async_context(serving(authority.issue("ledger_svc"), servicers(db, journal, b"k")))
         channel = await stack.enter_async_context(calling(address, authority.issue("gateway")))
         yield Instance(db, journal, address, channel)
 

@@ -28,17 +28,16 @@ from rewards.ledger.v1 import (
 from sqlalchemy import text
 
 from devmesh.pki import Authority
-from ledger_svc.__main__ import served
+from ledger_svc.__main__ import servicers
 from ledger_svc.journal.engine import Journal
 from ledger_svc.journal.sweeps import Sweeper
 from ledger_svc.parts import Rpcs
 from ledger_svc.tests.oracle import Fields, Oracle
 from svckit.call import Kind, Principal
-from svckit.clients import _refusal
+from svckit.clients import _refusal, open_channel
 from svckit.db import Database
 from svckit.errors import Reason
-from svckit.server import Served
-from svckit.testing import calling, headers, partner, serving
+from svckit.testing import headers, partner, serving
 
 Result = TypeVar("Result")
 SCOPES = ("points:read", "points:write", "events:write", "funding:read", "funding:write")
@@ -170,8 +169,8 @@ WHERE a.program_id = :program_id ORDER BY a.owner_kind, a.owner, a.asset, l.lot_
 """)
 
 
-def _told_the_time(sent: Served, clock: Clock) -> Served:
-    return sent._replace(servicer=replace(sent.servicer, clock=clock)) if isinstance(sent.servicer, Rpcs) else sent
+def _told_the_time(servicer: object, clock: Clock) -> object:
+    return replace(servicer, clock=clock) if isinstance(servicer, Rpcs) else servicer
 
 
 @asynccontextmanager
@@ -184,8 +183,8 @@ async def opened(url: str, authority: Authority) -> AsyncIterator[World]:
             db = Database(url)
             stack.push_async_callback(db.close)
             journal = Journal(db)
-            servicers = [_told_the_time(one, world.clock) for one in served(db, journal, b"k")]
-            address = await stack.enter_async_context(serving(authority.issue("ledger_svc"), servicers))
+            told = [_told_the_time(one, world.clock) for one in servicers(db, journal, b"k")]
+            address = await stack.enter_async_context(serving(authority.issue("ledger_svc"), told))
             rpcs = await _rpcs(stack, address, authority.issue)
             world.servers.append(Server(rpcs, Sweeper(db, journal, world.clock)))
         yield world
@@ -195,7 +194,7 @@ async def _rpcs(stack: AsyncExitStack, address: str, issue: Callable[[str], Path
     """The RPCs of a server by their names, each over the channel of a peer who may call it."""
 
     async def channel(peer: str) -> grpc.aio.Channel:
-        return await stack.enter_async_context(calling(address, "ledger_svc", issue(peer)))
+        return await stack.enter_async_context(open_channel(address, "ledger_svc", issue(peer)))
 
     gateway, identity, fulfillment = [await channel(peer) for peer in ("gateway", "identity_svc", "fulfillment_svc")]
     saga = journal_pb2_grpc.JournalServiceStub(fulfillment)

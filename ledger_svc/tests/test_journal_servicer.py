@@ -15,10 +15,10 @@ from rewards.ledger.v1 import (
 from ledger_svc.journal.values import MAX_AMOUNT
 from ledger_svc.tests.conftest import PROGRAM, SCOPES, Ledger
 from svckit.call import Kind, Principal
-from svckit.clients import _refusal
+from svckit.clients import _refusal, open_channel
 from svckit.clock import new_id
 from svckit.errors import Reason
-from svckit.testing import calling, headers, partner
+from svckit.testing import headers, partner
 
 
 def redeem(points: int, **more: Any) -> points_pb2.RedeemPointsRequest:
@@ -232,7 +232,7 @@ async def test_value_calls_need_a_key_and_a_scope(ledger: Ledger) -> None:
 
 
 async def test_principal_headers_of_a_service_are_not_believed(ledger: Ledger, authority: Any) -> None:
-    async with calling(ledger.url, "ledger_svc", authority.issue("catalog_svc")) as channel:
+    async with open_channel(ledger.url, "ledger_svc", authority.issue("catalog_svc")) as channel:
         stub = points_pb2_grpc.PointsServiceStub(channel)
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await stub.RedeemPoints(redeem(1), metadata=headers(partner(PROGRAM, *SCOPES), "k"), timeout=5)

@@ -13,7 +13,7 @@ from rewards.identity.v1 import programs_pb2
 from rewards.ledger.v1 import points_pb2 as pb
 from rewards.ledger.v1 import points_pb2_grpc
 
-from ledger_svc.__main__ import served
+from ledger_svc.__main__ import servicers
 from ledger_svc.journal import store as journal_store
 from ledger_svc.journal.book import Event, Posted, Posting
 from ledger_svc.journal.engine import Item, Journal
@@ -25,11 +25,11 @@ from ledger_svc.statements import rules
 from ledger_svc.tables import programs
 from svckit.call import Kind as Caller
 from svckit.call import Principal
-from svckit.clients import _refusal
+from svckit.clients import _refusal, open_channel
 from svckit.clock import new_id
 from svckit.db import Database
 from svckit.errors import Reason
-from svckit.testing import calling, headers, partner, serving
+from svckit.testing import headers, partner, serving
 
 PROGRAM, OTHER = "sandbox-test", "sandbox-other"
 MEMBER = Key(PROGRAM, Owner.MEMBER, "m_1", "PTS")
@@ -99,8 +99,8 @@ async def reads(url: str, authority: Any) -> AsyncIterator[Reads]:
         await journal_store.store_member(tx, PROGRAM, "m_1", active=True, version=1)
 
     await db.transact(settle)
-    async with serving(authority.issue("ledger_svc"), served(db, Journal(db), b"k")) as address:
-        async with calling(address, "ledger_svc", authority.issue("gateway")) as gateway:
+    async with serving(authority.issue("ledger_svc"), servicers(db, Journal(db), b"k")) as address:
+        async with open_channel(address, "ledger_svc", authority.issue("gateway")) as gateway:
             yield Reads(points_pb2_grpc.PointsServiceStub(gateway), Journal(db), db)
     await db.close()
 

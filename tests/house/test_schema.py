@@ -24,7 +24,7 @@ APPEND_ONLY = {
     "identity_svc": ("audit", "erasures"),
     "ledger_svc": ("entries", "lot_uses", "events", "rules", "transaction_batches"),
     "catalog_svc": ("reward_versions", "withdrawals", "sync_changes"),
-    "fulfillment_svc": ("redemption_edges", "events"),
+    "fulfillment_svc": ("redemption_edges", "redemption_reveals", "review_actions", "order_history", "events"),
 }
 
 COLUMNS = """

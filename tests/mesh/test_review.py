@@ -10,8 +10,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from devmesh.mailbox import messages
 from devmesh.mesh import Mesh
+from svckit.clock import new_id
 from tests.mesh.conftest import Api, until
+from tests.mesh.test_orders import ordered
 from tests.mesh.test_redemptions import ended, fault, provider_url, redeem
 
 ROOT = Path(__file__).parents[2]
@@ -78,3 +81,29 @@ async def test_an_operator_gives_an_unknown_order_back(api: Api, mesh: Mesh) -> 
     acted = [entry for entry in shown["history"] if entry.get("action")]
     assert [(entry["action"], entry["evidence"]) for entry in acted] == [("REFUND", evidence[1])]
     assert acted[0]["actor"]
+
+
+@pytest.mark.timeout(300)
+async def test_an_operator_corrects_the_address_of_an_order(api: Api, mesh: Mesh) -> None:
+    order = await ordered(api, delivery="EMAIL", recipientEmail=f"{new_id().hex}@mail.invalid")
+
+    async def waiting() -> dict[str, Any] | None:
+        listed = await typed(mesh, "list")
+        return next((one for one in listed.get("reviews", ()) if one.get("orderId") == order["orderId"]), None)
+
+    one = await until(waiting)
+    assert (one["state"], one["reason"], one["valueMinor"]) == ("INVITING", "MAIL_REFUSED", "2000")
+    seen = (await api.call("GET", f"/v1/orders/{order['orderId']}")).result
+    assert (seen["status"], seen["failureReason"]) == ("REVIEW", "MAIL_REFUSED")
+    to, named = f"{new_id().hex}@example.com", ("--program-id", one["programId"], "--order-id", order["orderId"])
+    assert "--email" in await typed(mesh, "readdress", *named, "--evidence", "ticket 7", code=2)
+    await typed(mesh, "readdress", *named, "--email", to, "--evidence", "the partner has said so, ticket 7")
+
+    async def arrived() -> bool:
+        return any(order["redemptionUrl"] in str(mail.get_body(("plain",))) for mail in messages(mesh.layout.mail, to))
+
+    await until(arrived)
+    shown = await typed(mesh, "show", *named)
+    acted = [entry for entry in shown["history"] if entry.get("action")]
+    assert [(entry["action"], bool(entry["actor"])) for entry in acted] == [("READDRESS", True)]
+    assert to not in json.dumps(shown), "an address is personal data"

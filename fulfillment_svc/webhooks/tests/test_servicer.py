@@ -20,13 +20,13 @@ from fulfillment_svc.webhooks.servicer import EventsServicer, WebhooksServicer
 from fulfillment_svc.webhooks.ssrf import Guard
 from fulfillment_svc.webhooks.tables import events, webhook_endpoints
 from fulfillment_svc.webhooks.tests.conftest import PROGRAM, event, ingest, register, store_program
+from svckit.clients import open_channel
 from svckit.clock import new_id
 from svckit.db import Database
 from svckit.errors import Reason, Refused, from_status
 from svckit.idempotency import Idempotency
 from svckit.outbox import Draft, Outbox
-from svckit.server import Served
-from svckit.testing import calling, headers, partner, serving
+from svckit.testing import headers, partner, serving
 
 CALLER = partner(PROGRAM, "webhooks:write")
 URL = "https://partner.example/hook"
@@ -66,21 +66,13 @@ async def door(db: Database, sealer: Sealer, authority: Authority) -> AsyncItera
     names, woken = Names(), list[None]()
     once = Idempotency(db, keys, b"fingerprint")
     served = [
-        Served(
-            pb.DESCRIPTOR.services_by_name["WebhooksService"],
-            webhooks_pb2_grpc.add_WebhooksServiceServicer_to_server,
-            WebhooksServicer(db, once, sealer, Guard(lookup=names)),
-        ),
-        Served(
-            pb.DESCRIPTOR.services_by_name["EventsService"],
-            webhooks_pb2_grpc.add_EventsServiceServicer_to_server,
-            EventsServicer(db, lambda: woken.append(None)),
-        ),
+        WebhooksServicer(db, once, sealer, Guard(lookup=names)),
+        EventsServicer(db, lambda: woken.append(None)),
     ]
     async with AsyncExitStack() as stack:
         address = await stack.enter_async_context(serving(authority.issue("fulfillment_svc"), served))
         gateway, ledger = [
-            await stack.enter_async_context(calling(address, "fulfillment_svc", authority.issue(peer)))
+            await stack.enter_async_context(open_channel(address, "fulfillment_svc", authority.issue(peer)))
             for peer in ("gateway", "ledger_svc")
         ]
         yield Door(
