@@ -22,7 +22,8 @@ from svckit.programs import Program
 if TYPE_CHECKING:
     from rewards.ledger.v1.journal_pb2_grpc import JournalServiceAsyncStub
 
-_PAGE: Final = 500
+# How many items are read, and so how many questions may be with the catalog, at once.
+_PAGE: Final = 100
 
 
 class Preflight:

@@ -11,7 +11,7 @@ from rewards.fulfillment.v1 import order_batches_pb2 as pb
 from rewards.fulfillment.v1.orders_pb2 import CreateOrderRequest, CreateOrderResponse
 from rewards.fulfillment.v1.webhooks_pb2 import Event
 
-from fulfillment_svc.batches.values import Batch, Findings, Item, ItemState, Shortage
+from fulfillment_svc.batches.values import ITEMS_MAX, Batch, Findings, Item, ItemState, Shortage
 from fulfillment_svc.orders import rules
 from fulfillment_svc.orders.values import Order
 from fulfillment_svc.orders.wire import timestamp
@@ -139,6 +139,6 @@ def after(request: pb.GetOrderBatchRequest) -> int:
     place = paging.place(request, 1)
     if place is None:
         return 0
-    if not place[0].isdecimal():
+    if not place[0].isdecimal() or int(place[0]) > ITEMS_MAX:
         raise invalid(pageToken="is not a token of this list")
     return int(place[0])

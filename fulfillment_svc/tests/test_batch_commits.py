@@ -197,6 +197,23 @@ async def test_workers_at_one_batch_and_at_several_finish_them_all(harness: Harn
     assert await orders_of(mine) == 36
 
 
+async def test_an_item_that_cannot_be_read_holds_up_no_other_and_is_not_given_up(harness: Harness) -> None:
+    mine = await batching(harness)
+    batch_id = await mine.filled(*(item(f"{n}", value=10.0) for n in range(2 * AT_ONCE)))
+    await mine.commit(batch_id)
+    first = {"n": AT_ONCE}
+    await harness.execute("UPDATE order_batch_items SET ciphertext = ciphertext || 'x' WHERE number <= :n", **first)
+    _, batched = await mine.room()
+    for _ in range(4):
+        await harness.execute("UPDATE order_batches SET due_at = now()")
+        assert await batched.placing.work() == 1
+    read = (await mine.batch(batch_id)).batch
+    assert (read.status, read.succeeded, read.pending) == (RUNNING, AT_ONCE, AT_ONCE)
+    mended = "substr(ciphertext, 1, length(ciphertext) - 1)"
+    await harness.execute(f"UPDATE order_batch_items SET ciphertext = {mended} WHERE number <= :n", **first)  # noqa: S608
+    assert (await mine.complete(batch_id)).batch.succeeded == 2 * AT_ONCE
+
+
 async def test_without_the_ledger_items_wait(harness: Harness) -> None:
     mine = await batching(harness)
     batch_id = await mine.filled(item("a"), item("b"))

@@ -18,6 +18,7 @@ from fulfillment_svc.tests.harness import Harness
 from fulfillment_svc.tests.ordering import outcome, wanted
 from fulfillment_svc.tests.refusals import reason, refusal
 from fulfillment_svc.webhooks.sealer import Sealer
+from svckit import paging
 from svckit.clock import new_id
 from svckit.errors import Refused
 
@@ -48,6 +49,9 @@ async def test_a_batch_is_filled_and_read_page_by_page(harness: Harness) -> None
     assert rest.next_page_token == ""
     assert [(one.index, one.item_key) for one in (*read.results, *rest.results)] == [(n, f"{n}") for n in range(5)]
     assert {one.status for one in read.results} == {pb.OrderBatchResult.PENDING}
+    for forged in ("nothing", "-1", "9" * 30):
+        asked = pb.GetOrderBatchRequest(batch_id=batch_id)
+        assert await reason(mine.batch(batch_id, page_token=paging.token(asked, forged))) == "INVALID_REQUEST"
 
 
 async def test_an_item_key_stands_for_one_content(harness: Harness) -> None:
