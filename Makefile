@@ -56,7 +56,7 @@ browser: ## Install Chromium, which the tests of the hosted page drive, where th
 	  echo "The tests of the hosted page need Chromium: install it (Debian: sudo apt-get install chromium), then go on." >&2; exit 1; }
 
 test: setup browser ## Run every test, on two workers
-	@$(BIN)/pytest -n 2 --dist loadgroup
+	@$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
 
 check: lint types proto-check test ## What CI runs
 

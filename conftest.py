@@ -9,6 +9,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from hypothesis import settings
 from psycopg import sql
 
 from devmesh.pki import Authority
@@ -17,9 +18,22 @@ from svckit import migrate
 from svckit.db import Database
 
 ROOT = Path(__file__).parent
+# What takes longest, in this order: begun first, so that no worker is left alone with one of them at the end.
+_LONGEST = (
+    "tests/mesh",
+    "fulfillment_svc/tests/test_breakages.py",
+    "ledger_svc/tests/test_breakages.py",
+    "fulfillment_svc/tests/test_torture.py",
+    "fulfillment_svc/tests/test_torture_routed.py",
+    "ledger_svc/tests/test_machine.py",
+    "fulfillment_svc/tests/test_crash_sweep.py",
+)
 # Copying the files is much cheaper than writing each page to the log first, on a server whose checkpoints are cheap.
 _COPY = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY")
 FreshDatabase = Callable[[str], Awaitable[Database]]
+# A machine may be busy, and no test judges time.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 def pytest_configure() -> None:
@@ -30,10 +44,15 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Of two workers each has its own servers: a module stays on one of them, and so does the whole mesh."""
+    rank = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: rank.get(_group(item), len(rank)))
     for item in items:
-        module = item.path.relative_to(ROOT)
-        group = module.parent if module.is_relative_to("tests/mesh") else module
-        item.add_marker(pytest.mark.xdist_group(str(group)))
+        item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    module = item.path.relative_to(ROOT)
+    return str(module.parent if module.is_relative_to("tests/mesh") else module)
 
 
 @pytest.fixture(scope="session")

@@ -26,10 +26,10 @@ from rewards.identity.v1.access_pb2_grpc import AccessServiceStub
 from rewards.identity.v1.credentials_pb2_grpc import CredentialsServiceStub
 from rewards.identity.v1.programs_pb2_grpc import ProgramsServiceStub
 
+from svckit.clients import door
 from svckit.clock import new_id
 from svckit.config import required
 
-_TLS: Final = "https://"
 _TIMEOUT_S: Final = 10.0
 _TIMESTAMP: Final = "google.protobuf.Timestamp"
 
@@ -122,7 +122,7 @@ async def run(asked: argparse.Namespace) -> int:
     command: Command = asked.call
     try:
         request = ParseDict(_sent(command, asked), command.request())
-        async with _door() as channel:
+        async with door() as channel:
             rpc = getattr(command.stub(channel), command.rpc)
             answer = await rpc(request, timeout=_TIMEOUT_S, metadata=_metadata(asked))
     except ParseError as error:
@@ -139,13 +139,6 @@ def _metadata(asked: argparse.Namespace) -> tuple[tuple[str, str], ...]:
     bearer = ("authorization", f"Bearer {required('REWARDS_ADMIN_TOKEN')}")
     key = getattr(asked, "idempotency_key", None)
     return (bearer, ("idempotency-key", key)) if key else (bearer,)
-
-
-def _door() -> grpc.aio.Channel:
-    address = required("REWARDS_GRPC")
-    if address.startswith(_TLS):
-        return grpc.aio.secure_channel(address.removeprefix(_TLS), grpc.ssl_channel_credentials())
-    return grpc.aio.insecure_channel(address)
 
 
 def _options(command: Command) -> list[FieldDescriptor]:

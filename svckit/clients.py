@@ -2,7 +2,7 @@
 comes back as the `Refused` that the other side raised."""
 
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -10,10 +10,11 @@ from grpc_status import rpc_status
 from opentelemetry import trace
 
 from svckit import call, telemetry
-from svckit.config import Config
+from svckit.config import Config, required
 from svckit.errors import Reason, Refused, from_status, internal
 
 Response = TypeVar("Response", bound=Message)
+Rpc: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[Any, Response]"
 
 # A hop leaves its caller a little time to answer.
 MARGIN_S: Final = 0.05
@@ -26,6 +27,14 @@ _RETRY: Final = """{"methodConfig": [{"name": [{}], "retryPolicy": {
 def channel(config: Config, peer: str) -> grpc.aio.Channel:
     """A channel to the service `peer` of the mesh. Raises KeyError if no address of it is known."""
     return open_channel(config.peers[peer], peer, config.tls_dir)
+
+
+def door() -> grpc.aio.Channel:
+    """A channel to the door of the mesh, for an operator's commands: at REWARDS_GRPC, by TLS if that begins so."""
+    address = required("REWARDS_GRPC")
+    if address.startswith("https://"):
+        return grpc.aio.secure_channel(address.removeprefix("https://"), grpc.ssl_channel_credentials())
+    return grpc.aio.insecure_channel(address)
 
 
 def open_channel(address: str, peer: str, tls_dir: Path) -> grpc.aio.Channel:
@@ -42,13 +51,7 @@ def open_channel(address: str, peer: str, tls_dir: Path) -> grpc.aio.Channel:
     return grpc.aio.secure_channel(address, tls, options=options)
 
 
-async def invoke(
-    rpc: "grpc.aio.UnaryUnaryMultiCallable[Any, Response]",
-    request: Message,
-    *,
-    key: str | None = None,
-    timeout_s: float = 5.0,
-) -> Response:
+async def invoke(rpc: "Rpc[Response]", request: Message, *, key: str | None = None, timeout_s: float = 5.0) -> Response:
     """Calls `rpc` with what is left of the current call's time, at most `timeout_s`. `key` is the idempotency key.
     Raises Refused: the other side's own reason, UNAVAILABLE if it cannot be reached, TIMEOUT if the outcome is
     unknown."""

@@ -89,8 +89,7 @@ class Idempotency:
         claim = self.claim(request)
 
         async def first_or_replay(tx: Tx) -> Response | Outcome:
-            seen = await self.find(tx, claim)
-            if seen is not None:
+            if (seen := await self.find(tx, claim)) is not None:
                 return seen
             answer = await work(tx)
             if not await self.record(tx, claim, done(claim, answer)):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from alembic import command, context
 from alembic.config import Config
-from sqlalchemy import MetaData, create_engine, make_url
+from sqlalchemy import create_engine, make_url
 
 
 def upgrade(folder: Path, url: str) -> None:
@@ -14,13 +14,12 @@ def upgrade(folder: Path, url: str) -> None:
     command.upgrade(config, "head")
 
 
-def run(metadata: MetaData) -> None:
+def run() -> None:
     """Called by a service's `migrations/env.py`: runs what Alembic asks for in one transaction. A migration never
     waits long for a lock, so that it cannot queue up the traffic behind it."""
     url = make_url(context.config.attributes["url"]).set(drivername="postgresql+psycopg")
     engine = create_engine(url, connect_args={"options": "-c lock_timeout=1s -c timezone=UTC"})
     with engine.begin() as connection:
-        context.configure(connection=connection, target_metadata=metadata)
-        with context.begin_transaction():
-            context.run_migrations()
+        context.configure(connection=connection)
+        context.run_migrations()
     engine.dispose()

@@ -1,4 +1,3 @@
-from catalog_svc.tables import metadata
 from svckit import migrate
 
-migrate.run(metadata)
+migrate.run()

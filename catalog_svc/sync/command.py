@@ -15,9 +15,9 @@ from google.protobuf.json_format import MessageToDict
 from rewards.catalog.v1 import sync_pb2 as pb
 from rewards.catalog.v1.sync_pb2_grpc import SyncServiceStub
 
+from svckit.clients import door
 from svckit.config import required
 
-_TLS: Final = "https://"
 _TIMEOUT_S: Final = 10.0
 _PAUSE_S: Final = 0.5
 _PAGE: Final = 500
@@ -36,7 +36,7 @@ async def run(asked: argparse.Namespace) -> int:
     """Runs a synchronisation and prints its report; the exit code."""
     metadata = (("authorization", f"Bearer {required('REWARDS_ADMIN_TOKEN')}"),)
     try:
-        async with _door() as channel:
+        async with door() as channel:
             stub: Any = SyncServiceStub(channel)
             report = await _report(stub, metadata, asked)
     except grpc.aio.AioRpcError as error:
@@ -62,10 +62,3 @@ async def _report(stub: Any, metadata: tuple[tuple[str, str], ...], asked: argpa
         if not answer.next_page_token:
             return {"sync": MessageToDict(sync, always_print_fields_with_no_presence=True), "changes": changes}
         page.page_token = answer.next_page_token
-
-
-def _door() -> grpc.aio.Channel:
-    address = required("REWARDS_GRPC")
-    if address.startswith(_TLS):
-        return grpc.aio.secure_channel(address.removeprefix(_TLS), grpc.ssl_channel_credentials())
-    return grpc.aio.insecure_channel(address)

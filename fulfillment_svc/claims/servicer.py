@@ -6,7 +6,7 @@ from rewards.fulfillment.v1 import claims_pb2 as pb
 from rewards.fulfillment.v1.claims_pb2_grpc import ClaimsServiceServicer
 
 from fulfillment_svc.claims import wire
-from fulfillment_svc.claims.taking import Taking, gone
+from fulfillment_svc.claims.taking import Taking
 from fulfillment_svc.orders import store
 from fulfillment_svc.orders.menus import affordable
 from fulfillment_svc.orders.parts import Parts
@@ -78,11 +78,7 @@ class ClaimsServicer(ClaimsServiceServicer):
         """Shows a claim, and its code once it is issued."""
         call.current().reply_headers["cache-control"] = "no-store"
         async with self._db.read() as tx:
-            order, _ = await self._taking.find(tx, request.token)
-            claims = (await store.claims(tx, order.program_id, [order.order_id]))[order.order_id]
-        claim = next((one for one in claims if str(one.redemption_id) == request.claim_id), None)
-        if claim is None:
-            raise gone()
+            _, _, claim = await self._taking.made(tx, request.token, request.claim_id)
         codes = None
         if claim.units[0].issued:
             codes = await self._revealing.reveal(claim.program_id, claim.redemption_id, _ACTOR)

@@ -46,6 +46,15 @@ class Taking:
             raise gone()
         return order, program
 
+    async def made(self, tx: Tx, token: str, claim_id: str) -> tuple[Order, Program, Redemption]:
+        """A claim by the link that it was made with. Raises CLAIM_GONE."""
+        order, program = await self.find(tx, token)
+        claims = (await store.claims(tx, order.program_id, [order.order_id]))[order.order_id]
+        claim = next((one for one in claims if str(one.redemption_id) == claim_id), None)
+        if claim is None:
+            raise gone()
+        return order, program, claim
+
     async def take_in(self, key: str, request: pb.CreateClaimRequest) -> tuple[Claim, Redemption | Outcome]:
         """A new claim, claimed for this request; or what is kept under its key already. With it the key's full name:
         keys of one link are none of another's.

@@ -11,10 +11,9 @@ from rewards.fulfillment.v1 import pages_pb2 as pb
 from rewards.fulfillment.v1.pages_pb2_grpc import ClaimPagesServiceServicer
 
 from fulfillment_svc.claims.servicer import ClaimsServicer
-from fulfillment_svc.claims.taking import Taking, gone
+from fulfillment_svc.claims.taking import Taking
 from fulfillment_svc.looks.pages import Page
 from fulfillment_svc.looks.theme import Theme
-from fulfillment_svc.orders import store
 from fulfillment_svc.pages import scenes, views
 from fulfillment_svc.pages.countries import NAMES
 from fulfillment_svc.pages.views import Amount
@@ -108,11 +107,7 @@ class ClaimPagesServicer(ClaimPagesServiceServicer):
     async def _found(self, token: str, claim_id: str) -> _Found:
         """A claim of the link. Raises CLAIM_GONE."""
         async with self._db.read() as tx:
-            order, program = await self._taking.find(tx, token)
-            claims = (await store.claims(tx, order.program_id, [order.order_id]))[order.order_id]
-        claim = next((one for one in claims if str(one.redemption_id) == claim_id), None)
-        if claim is None:
-            raise gone()
+            order, program, claim = await self._taking.made(tx, token, claim_id)
         left = Amount(order.remaining_minor, order.currency) if order.claimable(program.now(self._clock)) else None
         worth = Amount(claim.choice.denomination_minor, claim.choice.currency)
         return _Found(Theme.of(program.branding), redemptions_wire.claim(claim), worth, left)

@@ -21,10 +21,10 @@ _R: Final = redemptions.c
 
 
 class LeaseLost(Refused):
-    """Another worker has claimed the redemption since; nothing was written."""
+    """Another worker has claimed the redemption, or the order, since; nothing was written."""
 
     def __init__(self) -> None:
-        super().__init__(Reason.CONFLICT, "The redemption is being worked on elsewhere.")
+        super().__init__(Reason.CONFLICT, "It is being worked on elsewhere.")
 
 
 class Then(NamedTuple):

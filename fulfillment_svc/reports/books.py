@@ -10,8 +10,8 @@ from rewards.fulfillment.v1.reports_pb2 import ReportTotal
 from rewards.ledger.v1.books_pb2 import PostingSum, SumLotsRequest, SumPostingsRequest, Vintage
 from rewards.ledger.v1.points_pb2 import Transaction
 
+from fulfillment_svc.orders.wire import timestamp
 from fulfillment_svc.reports.rules import Period
-from fulfillment_svc.reports.wire import stamp
 from svckit import money
 from svckit.clients import invoke
 
@@ -37,7 +37,9 @@ class Books:
     async def sums(self, program_id: str, period: Period) -> Sums:
         """By name and asset what was "spent", the "fees", what was "redeemed" as rewards, and by how much all points
         changed."""
-        request = SumPostingsRequest(program_id=program_id, from_time=stamp(period.start), to_time=stamp(period.end))
+        request = SumPostingsRequest(
+            program_id=program_id, from_time=timestamp(period.start), to_time=timestamp(period.end)
+        )
         sums: Sums = Counter()
         async for found in _pages(self._stub.SumPostings, request):
             for one in found.sums:
@@ -47,7 +49,7 @@ class Books:
 
     async def lots(self, program_id: str, at: datetime) -> Lots:
         """What became of points until `at`, by the month in which they were earned, and what members owe."""
-        request = SumLotsRequest(program_id=program_id, to_time=stamp(at))
+        request = SumLotsRequest(program_id=program_id, to_time=timestamp(at))
         vintages: dict[tuple[str, str], Vintage] = {}
         owed: Counter[str] = Counter()
         async for found in _pages(self._stub.SumLots, request):

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 from rewards.fulfillment.v1 import reports_pb2 as pb
 from rewards.fulfillment.v1.reports_pb2_grpc import ReportsServiceServicer
 
+from fulfillment_svc.orders.wire import timestamp
 from fulfillment_svc.redemptions.saga import Saga
 from fulfillment_svc.reports import sheet, wire
 from fulfillment_svc.reports.books import Books
@@ -52,8 +53,8 @@ class ReportsServicer(ReportsServiceServicer):
         report = self._reports["liability"]
         rows: Any = (await report.page(scope, None, paging.MAX_SIZE)).rows
         return pb.GetLiabilityReportResponse(
-            from_time=wire.stamp(scope.period.start),
-            to_time=wire.stamp(scope.period.end),
+            from_time=timestamp(scope.period.start),
+            to_time=timestamp(scope.period.end),
             rows=rows,
             totals=await report.totals(scope),
             breakage=pb.Breakage(basis_points=request.breakage_basis_points, version=request.breakage_version),
@@ -90,8 +91,8 @@ class ReportsServicer(ReportsServiceServicer):
         rows, last = await report.page(scope, place, paging.size(request.page_size))
         made: Any = response
         answer: Response = made(
-            from_time=wire.stamp(scope.period.start),
-            to_time=wire.stamp(scope.period.end),
+            from_time=timestamp(scope.period.start),
+            to_time=timestamp(scope.period.end),
             rows=rows,
             totals=await report.totals(scope),
             next_page_token="" if last is None else paging.token(request, *last),

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from rewards.fulfillment.v1 import reports_pb2 as pb
 from rewards.ledger.v1.books_pb2 import Vintage
 
+from fulfillment_svc.orders.wire import timestamp
 from fulfillment_svc.reports import rules
 from fulfillment_svc.reports.rules import FIRST, Period
 from fulfillment_svc.reports.store import MEMBER
@@ -25,13 +25,6 @@ def period(request: Any, now: datetime) -> Period:
     if start is not None and end is not None and end < start:
         raise invalid(to="is before from")
     return rules.closed(start, end, now)
-
-
-def stamp(at: datetime) -> Timestamp:
-    """`at` as protobuf has it."""
-    made = Timestamp()
-    made.FromDatetime(at)
-    return made
 
 
 def moment(place: list[str] | None, start: datetime) -> Moment:
@@ -58,7 +51,7 @@ def spend(row: Any) -> pb.SpendRow:
     """What was paid for a redemption."""
     currency = row["currency"]
     return pb.SpendRow(
-        recorded_at=stamp(row["booked_at"]),
+        recorded_at=timestamp(row["booked_at"]),
         transaction_id=str(row["transaction_id"]),
         redemption_id=str(row["redemption_id"]),
         reward_id=row["reward_id"],
@@ -73,7 +66,7 @@ def spend(row: Any) -> pb.SpendRow:
 def redemption(row: Any, asset: str) -> pb.RedemptionRow:
     """What a member paid for a redemption."""
     return pb.RedemptionRow(
-        recorded_at=stamp(row["booked_at"]),
+        recorded_at=timestamp(row["booked_at"]),
         transaction_id=str(row["transaction_id"]),
         redemption_id=str(row["redemption_id"]),
         member_id=row["member_id"],
@@ -131,7 +124,7 @@ def reconciliation(row: Any, issued_minor: int | None, outcome: str) -> pb.Recon
     """A redemption that was paid for, with what its provider says; None where it says nothing."""
     currency = row["currency"]
     return pb.ReconciliationRow(
-        recorded_at=stamp(row["booked_at"]),
+        recorded_at=timestamp(row["booked_at"]),
         redemption_id=str(row["redemption_id"]),
         provider=row["provider"],
         currency=currency,

@@ -15,11 +15,11 @@ from google.protobuf.message import Message
 from rewards.fulfillment.v1 import review_pb2 as pb
 from rewards.fulfillment.v1.review_pb2_grpc import ReviewServiceStub
 
+from svckit.clients import door
 from svckit.clock import new_id
 from svckit.config import required
 
 _TIMEOUT_S: Final = 10.0
-_TLS: Final = "https://"
 
 
 def _list(asked: argparse.Namespace) -> Message:
@@ -99,7 +99,7 @@ async def run(asked: argparse.Namespace) -> int:
     if key := getattr(asked, "idempotency_key", None):
         metadata.append(("idempotency-key", key))
     try:
-        async with _door() as channel:
+        async with door() as channel:
             call = getattr(ReviewServiceStub(channel), rpc)
             answer = await call(request(asked), timeout=_TIMEOUT_S, metadata=tuple(metadata))
     except ValueError:
@@ -110,10 +110,3 @@ async def run(asked: argparse.Namespace) -> int:
         return 1
     print(MessageToJson(answer, indent=2))  # noqa: T201 - the command's whole output
     return 0
-
-
-def _door() -> grpc.aio.Channel:
-    address = required("REWARDS_GRPC")
-    if address.startswith(_TLS):
-        return grpc.aio.secure_channel(address.removeprefix(_TLS), grpc.ssl_channel_credentials())
-    return grpc.aio.insecure_channel(address)

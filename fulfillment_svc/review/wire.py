@@ -8,6 +8,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rewards.fulfillment.v1 import review_pb2 as pb
 
 from fulfillment_svc.orders.values import Order
+from fulfillment_svc.orders.wire import timestamp
 from fulfillment_svc.redemptions.values import Redemption
 from fulfillment_svc.review.desk import Deed
 from fulfillment_svc.review.rules import Action, allowed, kind
@@ -41,9 +42,9 @@ def review(parked: Parked) -> pb.Review:
         kind=pb.Review.Kind.Value(why) if why else pb.Review.KIND_UNSPECIFIED,
         reason=parked.reason,
         state=one.state,
-        parked_at=_timestamp(parked.parked_at),
+        parked_at=_or_unset(parked.parked_at),
         age_s=parked.age_s,
-        due_at=_timestamp(parked.due_at),
+        due_at=_or_unset(parked.due_at),
         actions=[pb.Review.Action.Value(action) for action in allowed(one)],
     )
 
@@ -51,7 +52,7 @@ def review(parked: Parked) -> pb.Review:
 def entry(one: Entry) -> pb.ReviewEntry:
     """Something that happened."""
     return pb.ReviewEntry(
-        at=_timestamp(one.at),
+        at=timestamp(one.at),
         state=one.state or "",
         answer=one.answer or "",
         reason=one.reason or "",
@@ -63,7 +64,7 @@ def entry(one: Entry) -> pb.ReviewEntry:
 
 def exposure(stake: Stake) -> pb.Exposure:
     """What is at stake."""
-    return pb.Exposure(**stake._asdict() | {"oldest_at": _timestamp(stake.oldest_at)})
+    return pb.Exposure(**stake._asdict() | {"oldest_at": timestamp(stake.oldest_at)})
 
 
 def _redemption(one: Redemption) -> dict[str, Any]:
@@ -82,9 +83,5 @@ def _order(one: Order) -> dict[str, Any]:
     return {"order_id": str(one.order_id), "value_minor": one.stake_minor, "currency": one.currency}
 
 
-def _timestamp(at: datetime | None) -> Timestamp | None:
-    if at is None:
-        return None
-    stamp = Timestamp()
-    stamp.FromDatetime(at)
-    return stamp
+def _or_unset(at: datetime | None) -> Timestamp | None:
+    return None if at is None else timestamp(at)

@@ -17,9 +17,9 @@ from rewards.ledger.v1.movements_pb2 import CapturePointsHoldRequest, CreateHold
 from rewards.ledger.v1.movements_pb2_grpc import MovementsServiceStub
 from sqlalchemy import text
 
+from fulfillment_svc.orders.wire import timestamp
 from fulfillment_svc.reports.books import Books
 from fulfillment_svc.reports.servicer import ReportsServicer
-from fulfillment_svc.reports.wire import stamp
 from fulfillment_svc.tests.harness import Harness, address
 from fulfillment_svc.tests.ordering import ordering
 from fulfillment_svc.tests.refusals import reason
@@ -168,7 +168,7 @@ async def test_a_period_ends_a_minute_ago_and_then_stays(harness: Harness, opene
         young = await reports.get("Spend")
         assert (list(young.rows), list(young.totals)) == ([], [])
         assert system_clock() - young.to_time.ToDatetime(UTC) >= timedelta(minutes=1)
-    between = stamp(system_clock())
+    between = timestamp(system_clock())
     async with opened(tenant) as reports:
         then = await reports.get("Spend", to_time=between)
         assert len(then.rows) == 1
@@ -177,7 +177,7 @@ async def test_a_period_ends_a_minute_ago_and_then_stays(harness: Harness, opene
         assert await reports.get("Spend", to_time=between) == then
         after = await reports.get("Spend", from_time=between)
         assert ([row.value for row in after.rows], after.totals[-1].ledger) == ([10], 10)
-        early = stamp(system_clock() - timedelta(days=1))
+        early = timestamp(system_clock() - timedelta(days=1))
         assert await reason(reports.get("Spend", from_time=between, to_time=early)) == "INVALID_REQUEST"
 
 

@@ -1,4 +1,3 @@
-from identity_svc.tables import metadata
 from svckit import migrate
 
-migrate.run(metadata)
+migrate.run()

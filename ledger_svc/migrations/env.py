@@ -1,4 +1,3 @@
-from ledger_svc.tables import metadata
 from svckit import migrate
 
-migrate.run(metadata)
+migrate.run()

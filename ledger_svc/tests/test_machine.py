@@ -76,6 +76,7 @@ class Machine(Reads):
         self.send_batch(
             BOTH, "CONTINUE", [(calls.credit((member, "PTS"), n, "BONUS", *until), 9) for member, n, until in given]
         )
+        self.send(BOTH, lambda _: calls.deposit(500, "USD"))
 
     @move(changed=POLICIES)
     def policy(self, changed: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -9,17 +10,8 @@ from sqlalchemy import MetaData, create_engine, make_url
 
 from devmesh.postgres import PostgresServer
 
+ROOT = Path(__file__).parents[2]
 SERVICES = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc")
-ROOMS = {
-    "identity_svc": ("limits.tables", "members.tables", "signin.tables"),
-    "fulfillment_svc": (
-        "batches.tables",
-        "compliance.tables",
-        "orders.tables",
-        "redemptions.tables",
-        "webhooks.tables",
-    ),
-}
 APPEND_ONLY = {
     "identity_svc": ("audit", "erasures"),
     "ledger_svc": ("entries", "lot_uses", "events", "rules", "transaction_batches"),
@@ -47,8 +39,8 @@ WHERE table_schema = 'public' AND data_type = 'integer'
 
 
 def metadata_of(service: str) -> MetaData:
-    for room in ROOMS.get(service, ()):
-        importlib.import_module(f"{service}.{room}")
+    for tables in (ROOT / service).glob("*/tables.py"):
+        importlib.import_module(f"{service}.{tables.parent.name}.tables")
     found: MetaData = importlib.import_module(f"{service}.tables").metadata
     return found
 
