@@ -8,7 +8,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from bench import bulk, catalog, instants, orders, posting, rest, signin
+from bench import batches, bulk, catalog, instants, orders, posting, rest, signin
 from bench.figures import Figure, publish
 from bench.ledger import benched
 from devmesh.mesh import Mesh
@@ -18,7 +18,7 @@ async def main(only: tuple[str, ...], *, long: bool) -> list[Figure]:
     """The figures, on a mesh of its own that is gone afterwards. It samples traces as production does."""
     figures: list[Figure] = []
     measured = {**posting.FIGURES, **bulk.FIGURES, **instants.FIGURES, **catalog.FIGURES, **orders.FIGURES}
-    measured |= posting.LONG if long else {}
+    measured |= {**posting.LONG, **batches.LONG} if long else {}
     wanted = [measure for name, measure in measured.items() if name.startswith(only)]
     with tempfile.TemporaryDirectory(prefix="rewards-bench-") as home:
         async with Mesh(Path(home) / "mesh", mode="production") as mesh:

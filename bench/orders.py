@@ -43,7 +43,7 @@ REWARD = catalog_pb.Reward(
 
 async def measure(bench: Bench) -> list[Figure]:
     """The 99th percentile of ORDERS orders, each of one reward by mail, in turn with the empty RPC's."""
-    await _fill(bench)
+    await fill(bench)
     took, empty = [], []
     async with aiohttp.ClientSession(base_url=f"http://{bench.provider}") as provider:
         async with provider.put("/faults", json={"fault": "slow", "delayMs": PROVIDER_MS, "chance": 1}) as slow:
@@ -59,7 +59,7 @@ async def measure(bench: Bench) -> list[Figure]:
 FIGURES: dict[str, Callable[[Bench], Awaitable[list[Figure]]]] = {NAME: measure}
 
 
-async def _fill(bench: Bench) -> None:
+async def fill(bench: Bench) -> None:
     """A program with one reward and more money than the orders take, known to all who have to do with orders."""
     known = programs([Caller(PROGRAM, "")])
     for address, server in ((bench.ledger, "ledger_svc"), (bench.catalog, "catalog_svc"), (bench.fulfillment, SERVER)):

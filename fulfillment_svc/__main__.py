@@ -15,6 +15,7 @@ from rewards.ledger.v1.cashback_pb2_grpc import CashbackServiceStub
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 
 from fulfillment_svc import rotation
+from fulfillment_svc.batches import assembly as batches
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.compliance.by_rules import ByRules
 from fulfillment_svc.config import Settings
@@ -79,6 +80,7 @@ async def serve() -> None:
         room = assemble(db, idempotent, vault, outside, events.ingest, system_clock)
         invitations = Invitations(vault, settings.site, settings.fingerprint_key)
         ordered = orders.assemble(db, idempotent, invitations, outside, system_clock, room)
+        batched = batches.assemble(db, idempotent, vault, ordered, journal, system_clock)
         directory = ProgramDirectoryServicer(db, programs)
         secrets = {one.name: one.callback_secrets for one in settings.providers}
         callbacks = CallbacksServicer({providers.SANDBOX: settings.provider_secrets, **secrets}, room.look_again)
@@ -88,6 +90,7 @@ async def serve() -> None:
         servicers = [
             room.servicer,
             ordered.orders,
+            batched.servicer,
             ordered.claims,
             ordered.pages,
             desk,
@@ -99,7 +102,7 @@ async def serve() -> None:
             MessagesServicer(db, outside.mailer),
             directory,
         ]
-        await server.serve(config, servicers, [*room.workers, *ordered.workers, deliveries, wiping])
+        await server.serve(config, servicers, [*room.workers, *ordered.workers, *batched.workers, deliveries, wiping])
     await db.close()
 
 

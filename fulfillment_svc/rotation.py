@@ -6,8 +6,9 @@ in its file, the old key may go.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
+from fulfillment_svc.batches import store as batches_store
 from fulfillment_svc.codes import Place, Sealed, Vault
 from fulfillment_svc.orders import store as orders_store
 from fulfillment_svc.redemptions import secrets_store
@@ -27,19 +28,24 @@ class Rewrapped(Protocol):
     async def update_keys(self, tx: Tx, rewrapped: Mapping[Place, Sealed]) -> None:
         """Stores data keys that were wrapped anew."""
 
+    async def count_under_others(self, tx: Tx, key_id: str) -> int:
+        """How many sealed values are under other master keys than this."""
+
+
+STORES: Final[Sequence[Rewrapped]] = (secrets_store, orders_store, batches_store)
+
 
 async def rewrap(db: Database, vault: Vault, sealer: Sealer) -> int:
     """How many sealed values were brought under the current master key; none is under a known older one then."""
-    codes, invitations = await _rewrap(db, vault, secrets_store), await _rewrap(db, vault, orders_store)
-    return codes + invitations + await _reseal_endpoints(db, sealer)
+    rewrapped = [await _rewrap(db, vault, store) for store in STORES]
+    return sum(rewrapped) + await _reseal_endpoints(db, sealer)
 
 
 async def left(db: Database, vault: Vault, sealer: Sealer) -> int:
     """How many sealed values are under other master keys than the current one, known or not."""
     async with db.read() as tx:
-        codes = await secrets_store.count_under_others(tx, vault.key_id)
-        invitations = await orders_store.count_under_others(tx, vault.key_id)
-        return codes + invitations + await sealed_store.count_under_others(tx, sealer.key_id)
+        counts = [await store.count_under_others(tx, vault.key_id) for store in STORES]
+        return sum(counts) + await sealed_store.count_under_others(tx, sealer.key_id)
 
 
 async def _rewrap(db: Database, vault: Vault, store: Rewrapped) -> int:

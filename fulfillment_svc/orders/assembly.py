@@ -33,9 +33,9 @@ class Room(NamedTuple):
     orders: OrdersServicer
     claims: ClaimsServicer
     pages: ClaimPagesServicer
+    parts: Parts
     intake: Intake
     saga: Saga
-    invitations: Invitations
     wake: Callable[[], None]
     workers: list[Worker]
 
@@ -65,4 +65,4 @@ def assemble(
     claims = ClaimsServicer(db, taking, parts, claimed)
     pages = ClaimPagesServicer(db, taking, claims, clock)
     expiry = Worker("orders-expiry", saga.expire)
-    return Room(orders, claims, pages, intake, saga, invitations, wake, [*workers, expiry])
+    return Room(orders, claims, pages, parts, intake, saga, wake, [*workers, expiry])

@@ -1,5 +1,7 @@
 """The beginning of an order: the catalog judges it, and it is stored together with its key, before any value moves."""
 
+from typing import NamedTuple, Self
+
 from rewards.catalog.v1.rewards_pb2 import ListMenuRequest
 from rewards.fulfillment.v1 import orders_pb2 as pb
 
@@ -20,6 +22,16 @@ from svckit.idempotency import Claim, Idempotency, Outcome
 from svckit.programs import Program
 
 
+class Checked(NamedTuple):
+    """What a request comes to. `menu` is a `rewards.catalog.v1.Menu`; empty where there is a `choice`."""
+
+    wanted: Wanted
+    menu: bytes
+    choice: Choice | None
+    currency: str
+    value_minor: int
+
+
 class Intake:
     """Takes requests for orders in, each key once. It needs no call around it: whoever has a request and a claim for
     its key, as for the items of a bulk call, gets an order that `Saga.carry` decides."""
@@ -29,6 +41,11 @@ class Intake:
         self._idempotency = idempotent
         self._menus, self._starting, self._invitations = parts
         self._clock = clock
+
+    def remembering(self) -> Self:
+        """The same intake for one call about many orders: it asks the catalog the same only once."""
+        parts = Parts(self._menus.remembering(), self._starting, self._invitations)
+        return type(self)(self._db, self._idempotency, parts, self._clock)
 
     async def take_in(self, claim: Claim, request: pb.CreateOrderRequest) -> Order | Outcome:
         """A new order, claimed for this request; or what is kept under its key already.
@@ -50,17 +67,21 @@ class Intake:
         failpoints.reach("place.after")
         return begun
 
-    async def _choose(self, claim: Claim, request: pb.CreateOrderRequest, program: Program) -> tuple[Order, Invitation]:
-        now = program.now(self._clock)
-        wanted = wire.wanted(request, program, now)
+    async def check(self, request: pb.CreateOrderRequest, program: Program) -> Checked:
+        """What a request comes to, as long as there is the money for it; nothing is stored or held. Raises as
+        `take_in`."""
+        wanted = wire.wanted(request, program, program.now(self._clock))
         if wanted.menu is None or request.brand:
-            menu, choice = b"", await self._named(claim.program_id, wanted, request)
+            choice = await self._named(program.program_id, wanted, request)
             self._starting.route(choice, program, wanted.country)
-            value_minor, currency = choice.value_minor, choice.currency
-        else:
-            menu, choice, currency = wanted.menu.SerializeToString(), None, wanted.currency
-            value_minor = money.minor(request.value, currency, "value")
-            await self._menus.check(_listed(claim.program_id, wanted), value_minor)
+            return Checked(wanted, b"", choice, choice.currency, choice.value_minor)
+        value_minor = money.minor(request.value, wanted.currency, "value")
+        await self._menus.check(_listed(program.program_id, wanted), value_minor)
+        return Checked(wanted, wanted.menu.SerializeToString(), None, wanted.currency, value_minor)
+
+    async def _choose(self, claim: Claim, request: pb.CreateOrderRequest, program: Program) -> tuple[Order, Invitation]:
+        wanted, menu, choice, currency, value_minor = await self.check(request, program)
+        [fee_minor] = await self._menus.fees(claim.program_id, currency, [value_minor])
         invitation = Invitation(wanted.recipient, wanted.country, new_token())
         order = Order(
             program_id=claim.program_id,
@@ -72,11 +93,11 @@ class Intake:
             choice=choice,
             token_hash=hashed(invitation.token),
             expires_at=wanted.expires_at,
-            created_at=now,
+            created_at=program.now(self._clock),
             idempotency_key=claim.key,
             traceparent=traceparent(),
             remaining_minor=value_minor,
-            fee_minor=await self._menus.fee(claim.program_id, currency, value_minor),
+            fee_minor=fee_minor,
         )
         return order, invitation
 

@@ -1,6 +1,9 @@
 """Who an order is for and where it is claimed, as it lies sealed."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from datetime import datetime
+from uuid import UUID
 
 from fulfillment_svc.codes import RECIPIENT, Place, Sealed, Vault
 from fulfillment_svc.compliance import rules
@@ -45,9 +48,18 @@ class Invitations:
 
     async def of(self, tx: Tx, order: Order) -> Invitation:
         """The invitation of an order."""
-        place, sealed = await store.secret(tx, order)
-        return Invitation.from_bytes(self._vault.open(sealed, place))
+        return self._opened(order, await store.secret(tx, order))
+
+    async def links(self, tx: Tx, program_id: str, order_ids: Iterable[UUID], now: datetime) -> dict[UUID, str]:
+        """The links of those orders of which something can be claimed at the program's time `now`."""
+        found = await store.with_secrets(tx, program_id, order_ids)
+        return {
+            order.order_id: self.link(self._opened(order, sealed)) for order, sealed in found if order.claimable(now)
+        }
 
     def link(self, invitation: Invitation) -> str:
         """Where its recipient chooses."""
         return f"{self._site}/claim/{invitation.token}"
+
+    def _opened(self, order: Order, sealed: Sealed) -> Invitation:
+        return Invitation.from_bytes(self._vault.open(sealed, store.place(order.program_id, order.order_id)))

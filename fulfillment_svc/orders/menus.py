@@ -1,9 +1,11 @@
 """What an order lets its recipient choose from and what it costs, asked of the catalog."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from google.protobuf.message import Message
 from rewards.catalog.v1 import rewards_pb2 as catalog_pb
 from rewards.fulfillment.v1 import redemptions_pb2
 
@@ -18,13 +20,21 @@ if TYPE_CHECKING:
     from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceAsyncStub
 
 _PAGE: Final = 200
+_FEES_AT_ONCE: Final = 500
+
+Ask = Callable[[Any, Message], Awaitable[Any]]
 
 
 class Menus:
     """Menus of the catalog, each as a `rewards.catalog.v1.ListMenuRequest` asks for it."""
 
-    def __init__(self, catalog: "CatalogServiceAsyncStub") -> None:
+    def __init__(self, catalog: "CatalogServiceAsyncStub", ask: Ask = invoke) -> None:
         self._catalog = catalog
+        self._ask = ask
+
+    def remembering(self) -> Self:
+        """The same menus for one call about many orders: whatever it asks again it is told as before."""
+        return type(self)(self._catalog, _Remembering())
 
     async def check(self, menu: catalog_pb.ListMenuRequest, value_minor: int) -> None:
         """Raises DENOMINATION_INVALID if the value cannot be spent to the last, COUNTRY_NOT_SERVED if nothing on the
@@ -53,7 +63,7 @@ class Menus:
         self, menu: catalog_pb.ListMenuRequest, affordable: Callable[[catalog_pb.Reward], bool]
     ) -> catalog_pb.ListMenuResponse:
         """A page of the menu without what is not affordable."""
-        found = await invoke(self._catalog.ListMenu, menu)
+        found = await self._ask(self._catalog.ListMenu, menu)
         rewards = [reward for reward in found.rewards if affordable(reward)]
         return catalog_pb.ListMenuResponse(rewards=rewards, next_after=found.next_after)
 
@@ -62,7 +72,7 @@ class Menus:
         asked = catalog_pb.ListMenuRequest()
         asked.MergeFrom(menu)
         asked.page_size = 1
-        return bool((await invoke(self._catalog.ListMenu, asked)).rewards)
+        return bool((await self._ask(self._catalog.ListMenu, asked)).rewards)
 
     async def quote(self, program_id: str, reward_id: str, denomination: float, country: str) -> Choice:
         """One item of a reward as the catalog quotes it, for no points or fees. Raises what the catalog refuses."""
@@ -70,21 +80,24 @@ class Menus:
         wanted = redemptions_pb2.CreateRedemptionRequest(
             reward_id=reward_id, denomination=denomination, recipient=recipient
         )
-        quote = await invoke(self._catalog.QuoteReward, redemptions_wire.quote_request(program_id, wanted))
+        quote = await self._ask(self._catalog.QuoteReward, redemptions_wire.quote_request(program_id, wanted))
         return replace(redemptions_wire.choice(wanted, quote), points=0, fees_minor=0)
 
-    async def fee(self, program_id: str, currency: str, value_minor: int) -> int:
-        """The fee on an order of that value, which is one item to it, in minor units."""
-        request = catalog_pb.QuoteFeesRequest(program_id=program_id, currency=currency, values_minor=[value_minor])
-        [fee_minor] = (await invoke(self._catalog.QuoteFees, request)).fees_minor
-        return fee_minor
+    async def fees(self, program_id: str, currency: str, values_minor: Sequence[int]) -> list[int]:
+        """The fees on orders of those values, each of which is one item to it, in minor units."""
+        fees: list[int] = []
+        for start in range(0, len(values_minor), _FEES_AT_ONCE):
+            some = values_minor[start : start + _FEES_AT_ONCE]
+            request = catalog_pb.QuoteFeesRequest(program_id=program_id, currency=currency, values_minor=some)
+            fees += (await self._ask(self._catalog.QuoteFees, request)).fees_minor
+        return fees
 
     async def _all(self, menu: catalog_pb.ListMenuRequest) -> AsyncIterator[catalog_pb.Reward]:
         asked = catalog_pb.ListMenuRequest()
         asked.MergeFrom(menu)
         asked.page_size = _PAGE
         while True:
-            found = await invoke(self._catalog.ListMenu, asked)
+            found = await self._ask(self._catalog.ListMenu, asked)
             for reward in found.rewards:
                 yield reward
             if not found.next_after:
@@ -99,6 +112,19 @@ class Menus:
         if anywhere != menu and await self.has(anywhere):
             return Refused(Reason.COUNTRY_NOT_SERVED, "Nothing on the menu is delivered to this country.")
         return Refused(Reason.REWARD_UNAVAILABLE, "Nothing on the menu can be had in this currency.")
+
+
+class _Remembering:
+    """Asks the same only once."""
+
+    def __init__(self) -> None:
+        self._answers: dict[tuple[str, bytes], asyncio.Task[Any]] = {}
+
+    async def __call__(self, rpc: Any, request: Message) -> Any:
+        asked = request.DESCRIPTOR.full_name, request.SerializeToString(deterministic=True)
+        if asked not in self._answers:
+            self._answers[asked] = asyncio.create_task(invoke(rpc, request))
+        return await self._answers[asked]
 
 
 def affordable(remaining_minor: int) -> Callable[[catalog_pb.Reward], bool]:

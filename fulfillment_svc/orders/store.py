@@ -148,10 +148,18 @@ async def expire(tx: Tx, program_id: str, now: datetime, size: int) -> int:
     return len(locked)
 
 
-async def secret(tx: Tx, order: Order) -> tuple[Place, Sealed]:
-    """The sealed invitation of an order, and the place where it opens."""
+async def secret(tx: Tx, order: Order) -> Sealed:
+    """The sealed invitation of an order."""
     row = (await tx.execute(select(secrets).where(_is(secrets.c, order)))).one()
-    return place(order.program_id, order.order_id), Sealed(row.key_id, row.wrapped_key, row.ciphertext)
+    return Sealed(row.key_id, row.wrapped_key, row.ciphertext)
+
+
+async def with_secrets(tx: Tx, program_id: str, order_ids: Iterable[UUID]) -> list[tuple[Order, Sealed]]:
+    """Those orders with their sealed invitations."""
+    kept = secrets.c.key_id, secrets.c.wrapped_key, secrets.c.ciphertext
+    both = select(orders, *kept).join_from(orders, secrets)
+    rows = await tx.execute(both.where(_O.program_id == program_id, _O.order_id.in_(list(order_ids))))
+    return [(parse_order(row), Sealed(row.key_id, row.wrapped_key, row.ciphertext)) for row in rows]
 
 
 async def rewrapping(tx: Tx, old_key_ids: Sequence[str], size: int) -> dict[Place, Sealed]:

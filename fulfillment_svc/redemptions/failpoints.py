@@ -28,6 +28,7 @@ OF_ORDERS: Final = (
     "claim.before",
     "claim.after",
 )
+OF_BATCHES: Final = ("batch.claimed", "item.before", "item.after", "batch.stored")
 
 _armed: dict[str, tuple[str, int]] = {}
 
@@ -41,7 +42,7 @@ def load(setting: str) -> None:
     _armed.clear()
     for one in filter(None, setting.split(",")):
         name, action, *count = one.split(":")
-        if name not in (*NAMES, *OF_ORDERS) or action not in ("kill", "raise"):
+        if name not in (*NAMES, *OF_ORDERS, *OF_BATCHES) or action not in ("kill", "raise"):
             raise ValueError(f"no failpoint {one}")
         _armed[name] = (action, int(*count) if count else 1)
 

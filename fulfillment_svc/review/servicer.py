@@ -32,7 +32,7 @@ class ReviewServicer(ReviewServiceServicer):
         self._db = db
         self._idempotency = idempotent
         self._desk = Desk(db, redeemed.saga)
-        self._order_desk = OrderDesk(ordered.saga, ordered.invitations)
+        self._order_desk = OrderDesk(ordered.saga, ordered.parts.invitations)
         self._wake, self._wake_orders = redeemed.wake, ordered.wake
 
     async def ListReviews(self, request: pb.ListReviewsRequest, context: Any) -> pb.ListReviewsResponse:

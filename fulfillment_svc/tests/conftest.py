@@ -22,7 +22,7 @@ from svckit.db import Database
 from svckit.testing import serving
 
 _EMPTY = """
-TRUNCATE redemptions, orders, compliance_recipients, idempotency_keys, programs, events, event_sequences,
+TRUNCATE redemptions, orders, order_batches, compliance_recipients, idempotency_keys, programs, events, event_sequences,
     webhook_endpoints CASCADE
 """
 

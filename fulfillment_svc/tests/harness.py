@@ -13,6 +13,7 @@ from rewards.catalog.v1.rewards_pb2_grpc import CatalogServiceStub
 from rewards.catalog.v1.stock_pb2_grpc import StockServiceStub
 from rewards.fulfillment.v1 import (
     claims_pb2_grpc,
+    order_batches_pb2_grpc,
     orders_pb2_grpc,
     providers_pb2_grpc,
     redemptions_pb2_grpc,
@@ -24,6 +25,7 @@ from rewards.ledger.v1.cashback_pb2_grpc import CashbackServiceStub
 from rewards.ledger.v1.journal_pb2_grpc import JournalServiceStub
 from sqlalchemy import text
 
+from fulfillment_svc.batches import assembly as batches
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.compliance.by_rules import ByRules
 from fulfillment_svc.orders import assembly as orders
@@ -87,6 +89,11 @@ class Harness:
         outside = await self.outside()
         return orders.assemble(self.db, self.idempotent(), invitations, outside, system_clock, room)
 
+    async def assemble_batches(self, ordered: orders.Room) -> batches.Room:
+        """The room of batches beside them."""
+        vault, journal = Vault([self.master_key]), (await self.outside()).journal
+        return batches.assemble(self.db, self.idempotent(), vault, ordered, journal, system_clock)
+
     async def outside(self) -> Outside:
         """Whom the rooms talk to."""
         catalog = await self.world.channel("fulfillment_svc", self.world.catalog)
@@ -120,6 +127,7 @@ class Harness:
             callbacks,
             ReviewServicer(self.db, self.idempotent(), room, ordered),
             ordered.orders,
+            (await self.assemble_batches(ordered)).servicer,
             ordered.claims,
         ]
 
@@ -130,6 +138,7 @@ class Harness:
         self.callbacks = providers_pb2_grpc.ProvidersServiceStub(channel)
         self.desk = review_pb2_grpc.ReviewServiceStub(channel)
         self.orders = orders_pb2_grpc.OrdersServiceStub(channel)
+        self.batches = order_batches_pb2_grpc.OrderBatchesServiceStub(channel)
         self.claims = claims_pb2_grpc.ClaimsServiceStub(channel)
 
     def answer_callbacks(self) -> None:

@@ -4,8 +4,10 @@ import asyncio
 import signal
 
 import pytest
+from rewards.fulfillment.v1 import order_batches_pb2 as pb_of_batches
 from rewards.fulfillment.v1 import redemptions_pb2 as pb
 
+from fulfillment_svc.tests.batching import batching, item
 from fulfillment_svc.tests.harness import Harness, address
 from fulfillment_svc.tests.world import Funds, Service
 
@@ -33,6 +35,26 @@ async def test_killed_on_the_way_it_goes_on_when_it_is_back(harness: Harness, pr
     (order, *_) = await harness.provider.journal(redemption.redemption_id)
     for secret in (recipient.email, recipient.name, order["items"][0]["code"]):
         assert secret not in log
+
+
+@pytest.mark.parametrize("failpoint", ["batch.claimed", "place.after", "fund.after", "item.after", "batch.stored"])
+async def test_a_batch_goes_on_where_the_process_was_killed(harness: Harness, process: Service, failpoint: str) -> None:
+    mine = await batching(harness)
+    await process.start(FAILPOINTS=f"{failpoint}:kill")
+    batch_id = await mine.filled(*(item(f"{number}") for number in range(20)))
+    committing = asyncio.create_task(mine.commit(batch_id))
+    assert await process.exited() == -signal.SIGKILL
+    await asyncio.gather(committing, return_exceptions=True)
+    for table in ("order_batches", "orders"):
+        await harness.execute(f"UPDATE {table} SET due_at = now() WHERE due_at IS NOT NULL")  # noqa: S608
+    await process.start()
+    await harness.connected()
+    async with asyncio.timeout(60):
+        while (done := await mine.batch(batch_id)).batch.status != pb_of_batches.OrderBatch.COMPLETED:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert (done.batch.succeeded, len({one.order_id for one in done.results})) == (20, 20)
+    assert await harness.execute("SELECT count(*) FROM orders") == [(20,)]
+    assert await mine.tenant.funding() == Funds(100_000, 50_000)
 
 
 async def test_it_stops_when_it_is_told_to(process: Service) -> None:

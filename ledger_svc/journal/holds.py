@@ -9,7 +9,7 @@ from rewards.ledger.v1.journal_pb2_grpc import JournalServiceServicer
 
 from ledger_svc.earning.rules import Rule
 from ledger_svc.earning.store import rules_in_force
-from ledger_svc.journal import batches, replies, wire
+from ledger_svc.journal import batches, replies, store, wire
 from ledger_svc.journal.book import Posting
 from ledger_svc.journal.holdings import Capture, PlaceHold, Void
 from ledger_svc.journal.postings import or_refusal
@@ -40,6 +40,14 @@ class JournalServicer(Rpcs, JournalServiceServicer):
         return await self.post(
             request, program, Asked("CaptureHold", capture, pb.CaptureHoldResponse, replies.captured)
         )
+
+    async def GetAvailableFunding(
+        self, request: pb.GetAvailableFundingRequest, context: Any
+    ) -> pb.GetAvailableFundingResponse:
+        """Reads what holds may take of a program's funding."""
+        async with self.db.read() as tx:
+            found = await store.funding(tx, request.program_id)
+        return pb.GetAvailableFundingResponse(available={of.currency: of.posted - of.held for of in found})
 
     async def VoidHold(self, request: pb.VoidHoldRequest, context: Any) -> pb.VoidHoldResponse:
         """Releases a hold."""

@@ -74,6 +74,16 @@ async def test_a_statement_sums_up_and_shows_fees_apart(ledger: Ledger) -> None:
     assert faults(await findings(ledger.database_url)) == []
 
 
+async def test_what_holds_may_take_is_told_by_currency(ledger: Ledger) -> None:
+    await deposit(ledger, 100)
+    await deposit(ledger, 7, "JPY")
+    await hold(ledger, "PlaceHold", account=USD, amount=1_000)
+    found = await hold(ledger, "GetAvailableFunding")
+    assert dict(found.available) == {"JPY": 7, "USD": 9_000}
+    nobodys = journal_pb2.GetAvailableFundingRequest(program_id="nobody")
+    assert not (await ledger.journal.GetAvailableFunding(nobodys)).available
+
+
 async def test_periods_that_follow_each_other_add_up_and_a_closed_one_stays(ledger: Ledger) -> None:
     middle = datetime.now(UTC) + timedelta(minutes=30)
     await deposit(ledger, 100)

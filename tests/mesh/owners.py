@@ -109,6 +109,22 @@ class Owner:
         reward = await self.thing("reward_id")
         return Thing((await self.post("orders", {"rewardId": reward.id, "denomination": 5}))["orderId"])
 
+    async def order_batch(self) -> Thing:
+        """One with an item, that may be added to and committed."""
+        return await self._batch_of(str(new_id()))
+
+    async def item_key(self) -> Thing:
+        """Of an item in such a batch."""
+        key = str(new_id())
+        await self._batch_of(key)
+        return Thing(key)
+
+    async def _batch_of(self, item_key: str) -> Thing:
+        batch_id = (await self.post("batches", {}))["batchId"]
+        item = {"rewardId": (await self.thing("reward_id")).id, "denomination": 5, "itemKey": item_key}
+        await self.post(f"batches/{batch_id}:append", {"items": [item]})
+        return Thing(batch_id)
+
     async def redeemed(self) -> Thing:
         return Thing((await self.of_member("RedeemPoints", points=1))["transactionId"])
 
@@ -179,6 +195,7 @@ EXAMPLES: Final[dict[str, Callable[[Owner], Awaitable[Thing]]]] = {
     "event_id": Owner.event,
     "from_member_id": Owner.member_again,
     "hold_id": Owner.hold,
+    "item_key": Owner.item_key,
     "idempotency_key": Owner.used_key,
     "member_id": Owner.member,
     "merged_id": Owner.second_member,
@@ -196,8 +213,12 @@ EXAMPLES: Final[dict[str, Callable[[Owner], Awaitable[Thing]]]] = {
     "to_member_id": Owner.second_member,
     "transaction_id": Owner.redeemed,
     "value": Owner.relation,
+    "AppendToOrderBatch.batch_id": Owner.order_batch,
     "CheckCredentials.member_id": Owner.member_with_a_password,
     "CheckCredentials.relation.value": Owner.relation_with_a_password,
+    "CheckOrderBatch.batch_id": Owner.order_batch,
+    "CommitOrderBatch.batch_id": Owner.order_batch,
+    "GetOrderBatch.batch_id": Owner.order_batch,
     "PostBatch.program_id": Owner.program_of_a_batch,
     "ReverseTransaction.transaction_id": Owner.earned,
     "UnmergeProfiles.merged_id": Owner.merged_member,

@@ -25,6 +25,7 @@ for _file in _SET.file:
 
 # Names that their caller gives to what is new. One that another tenant has taken is free.
 GIVEN: Final = {
+    "AppendToOrderBatch.items.item_key",
     "CreateProfileWithAttributes.member_id",
     "CreateProfileWithAttributes.relations.value",
     "InsertTransactionBatch.transactions.event_id",
@@ -36,6 +37,7 @@ GIVEN: Final = {
 }
 # What a request must have beside ids, by its operation, or by that and the field.
 _BESIDE: Final[Mapping[str, Json]] = {
+    "AppendToOrderBatch": {"items": [{"rewardId": "nothing", "denomination": 5}]},
     "CheckAvailability": {"points": 1},
     "CheckCredentials.relation.value": {"relation": {"type": "crm"}},
     "CreateAdjustment": {"points": 1, "reasonCode": "GOODWILL"},
@@ -108,8 +110,9 @@ class Taker:
                 node = node.setdefault(field.json_name, [{}] if field.is_repeated else {})
                 node = node[0] if field.is_repeated else node
             node[path[-1].json_name] = [one.id] if path[-1].is_repeated else one.id
+        key = "itemKey" if self.rpc.name == "AppendToOrderBatch" else "idempotencyKey"
         for item in (*request.get("items", ()), *request.get("transactions", ())):
-            item.setdefault("idempotencyKey", str(new_id()))
+            item.setdefault(key, str(new_id()))
         return request
 
     def _others(self) -> Iterator["Taker"]:

@@ -21,6 +21,7 @@ from tests.mesh.takers import GIVEN, Seen, Taker, at_grpc, at_rest, everywhere, 
 # Another tenant's ids are no reason for them to refuse: they answer that there is nothing, or (GenerateOTP) tell nobody
 # whether there is, or answer item by item.
 SILENT: Final = {
+    "AppendToOrderBatch.items.reward_id",
     "GenerateOTP",
     "GetOutcome",
     "GetRedemption.idempotency_key",
@@ -36,7 +37,7 @@ SHARED: Final = {"reward_id"}
 OF_PARTNERS: Final = {"client_id", "credential_id"}
 # May come too late for what is its caller's own, and says so to nobody else.
 LATE: Final = {"CancelRedemption"}
-RANDOM: Final = {"batchId", "otpId", "expiresAt", "sandboxCode"}
+RANDOM: Final = {"batchId", "createdAt", "otpId", "expiresAt", "pending", "sandboxCode", "total"}
 
 
 @dataclass(frozen=True)
