@@ -10,7 +10,9 @@ from typing import Final
 from opentelemetry import trace
 from rewards.fulfillment.v1.orders_pb2 import CreateOrderRequest
 
+from fulfillment_svc import leases_store
 from fulfillment_svc.batches import rules, store, wire
+from fulfillment_svc.batches.tables import batches
 from fulfillment_svc.batches.values import Batch, Item, ItemState, State
 from fulfillment_svc.codes import Vault
 from fulfillment_svc.orders import assembly as orders
@@ -46,7 +48,7 @@ class Placing:
     async def work(self) -> int:
         """A worker's step: claims one batch and tries AT_ONCE of its items; how many batches there were."""
         async with self._db.read() as tx:
-            program_id = await store.program_with_due(tx)
+            program_id = await leases_store.program_with_due(tx, batches)
         if program_id is None:
             return 0
         claimed = await self._db.transact(lambda tx: store.claim_due(tx, program_id, LEASE_S, AT_ONCE))

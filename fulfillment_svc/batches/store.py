@@ -3,7 +3,6 @@ token of its claim."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -12,6 +11,7 @@ from sqlalchemy import ColumnElement, and_, func, insert, null, or_, select, upd
 from fulfillment_svc.batches.tables import batches, items
 from fulfillment_svc.batches.values import Batch, Item, ItemState, State, Wanted
 from fulfillment_svc.codes import Place, Sealed, Vault
+from fulfillment_svc.leases_store import from_now
 from fulfillment_svc.redemptions.store import LeaseLost
 from svckit.db import Tx
 from svckit.errors import Reason
@@ -77,13 +77,6 @@ async def take_up_again(tx: Tx, batch: Batch) -> int:
     return (await tx.execute(update(items).where(*refused).values(anew))).rowcount
 
 
-async def program_with_due(tx: Tx) -> str | None:
-    """The program with the batch that is due longest, if any is."""
-    due = select(_B.program_id).where(_B.due_at <= func.now()).order_by(_B.due_at).limit(1)
-    found: str | None = await tx.scalar(due)
-    return found
-
-
 async def claim_due(tx: Tx, program_id: str, lease_s: float, size: int) -> tuple[Batch, list[Item]] | None:
     """Claims a batch of a program whose time has come or whose lease has run out, for `lease_s`; with at most `size` of
     its items that are not decided, those first that were tried least."""
@@ -92,7 +85,7 @@ async def claim_due(tx: Tx, program_id: str, lease_s: float, size: int) -> tuple
     if found is None:
         return None
     claimed = replace(found, fencing_token=found.fencing_token + 1)
-    taken = {"fencing_token": claimed.fencing_token, "due_at": _from_now(lease_s)}
+    taken = {"fencing_token": claimed.fencing_token, "due_at": from_now(lease_s)}
     await tx.execute(update(batches).where(_of(_B, found)).values(taken))
     waiting = select(items).where(_of(_I, found), _I.state == ItemState.PENDING)
     rows = await tx.execute(waiting.order_by(_I.attempts, _I.number).limit(size))
@@ -102,7 +95,7 @@ async def claim_due(tx: Tx, program_id: str, lease_s: float, size: int) -> tuple
 async def update_claimed(tx: Tx, after: Batch, tried: Sequence[Item], due_in_s: float | None) -> None:
     """Stores what became of items of a claimed batch, and of the batch by it; free for others `due_in_s` from now, or
     not due at all. Raises LeaseLost if it was claimed by another worker since."""
-    due_at = null() if due_in_s is None else _from_now(due_in_s)
+    due_at = null() if due_in_s is None else from_now(due_in_s)
     ours = _of(_B, after), _B.fencing_token == after.fencing_token
     if (await tx.execute(update(batches).where(*ours).values(**_progress(after), due_at=due_at))).rowcount != 1:
         raise LeaseLost
@@ -192,7 +185,3 @@ def _key(batch: Batch) -> dict[str, Any]:
 
 def _of(columns: Any, batch: Batch) -> ColumnElement[bool]:
     return and_(columns.program_id == batch.program_id, columns.batch_id == batch.batch_id)
-
-
-def _from_now(seconds: float) -> ColumnElement[Any]:
-    return func.now() + timedelta(seconds=seconds)

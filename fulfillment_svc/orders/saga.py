@@ -12,10 +12,12 @@ from opentelemetry import trace
 from prometheus_client import Counter
 from rewards.fulfillment.v1.orders_pb2 import CreateOrderResponse
 
+from fulfillment_svc import leases_store
 from fulfillment_svc.orders import rules, store, wire
 from fulfillment_svc.orders.parts import Parts
 from fulfillment_svc.orders.states import CLOSING, State
 from fulfillment_svc.orders.steps import Steps
+from fulfillment_svc.orders.tables import orders
 from fulfillment_svc.orders.values import Order
 from fulfillment_svc.redemptions import failpoints
 from fulfillment_svc.redemptions.rules import backoff_s
@@ -66,7 +68,7 @@ class Saga:
     async def work(self) -> int:
         """A worker's step: claims one order and takes it as far as can be told now; how many there were."""
         async with self._db.read() as tx:
-            program_id = await store.program_with_due(tx)
+            program_id = await leases_store.program_with_due(tx, orders)
         if program_id is None:
             return 0
         order = await self._db.transact(lambda tx: store.claim_due(tx, program_id, LEASE_S))

@@ -3,13 +3,14 @@ order, or puts it back, holds the row's lock."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, and_, exists, func, insert, null, select, update
 
 from fulfillment_svc.codes import RECIPIENT, Place, Sealed
+from fulfillment_svc.leases_store import from_now
 from fulfillment_svc.orders.states import CLAIMABLE, Delivery, State
 from fulfillment_svc.orders.tables import history, orders, secrets
 from fulfillment_svc.orders.values import Order
@@ -30,7 +31,7 @@ async def insert_order(tx: Tx, new: Order, sealed: Sealed, lease_s: float) -> No
     """Stores a new order with its sealed invitation, claimed for `lease_s`."""
     row = {name: getattr(new, name) for name in Order.__dataclass_fields__.keys() - {"parked"}}
     choice = None if new.choice is None else asdict(new.choice)
-    await tx.execute(insert(orders).values(row | {"choice": choice, "due_at": _from_now(lease_s)}))
+    await tx.execute(insert(orders).values(row | {"choice": choice, "due_at": from_now(lease_s)}))
     await tx.execute(insert(secrets).values(_key(new) | asdict(sealed)))
     await _insert_edge(tx, new, None, "")
 
@@ -40,7 +41,7 @@ async def update_order(tx: Tx, before: Order, after: Order, reply: Reply, due_in
 
     Raises LeaseLost if it was claimed by another worker since, or called off.
     """
-    due_at = null() if due_in_s is None else _from_now(due_in_s)
+    due_at = null() if due_in_s is None else from_now(due_in_s)
     changed = {name: getattr(after, name) for name in _OWN if getattr(after, name) != getattr(before, name)}
     ours = _is(_O, before), _O.fencing_token == before.fencing_token, _O.state == before.state
     result = await tx.execute(update(orders).where(*ours).values(**changed, due_at=due_at, parked_at=_parked_at(after)))
@@ -116,13 +117,6 @@ async def under_way(tx: Tx, order: Order, besides: UUID | None = None) -> bool:
     return bool(await tx.scalar(select(exists().where(*open_ones, *others))))
 
 
-async def program_with_due(tx: Tx) -> str | None:
-    """The program with the order that is due longest, if any is."""
-    due = select(_O.program_id).where(_O.due_at <= func.now()).order_by(_O.due_at).limit(1)
-    found: str | None = await tx.scalar(due)
-    return found
-
-
 async def claim_due(tx: Tx, program_id: str, lease_s: float) -> Order | None:
     """Claims an order of a program whose time has come or whose lease has run out, for `lease_s`."""
     due = select(orders).where(_O.program_id == program_id, _O.due_at <= func.now()).order_by(_O.due_at).limit(1)
@@ -130,7 +124,7 @@ async def claim_due(tx: Tx, program_id: str, lease_s: float) -> Order | None:
     if found is None:
         return None
     claimed = replace(found, attempts=found.attempts + 1, fencing_token=found.fencing_token + 1)
-    taken = {"attempts": claimed.attempts, "fencing_token": claimed.fencing_token, "due_at": _from_now(lease_s)}
+    taken = {"attempts": claimed.attempts, "fencing_token": claimed.fencing_token, "due_at": from_now(lease_s)}
     await tx.execute(update(orders).where(_is(_O, found)).values(**taken))
     return claimed
 
@@ -225,7 +219,3 @@ def _key(order: Order) -> dict[str, Any]:
 
 def _is(columns: Any, order: Order) -> ColumnElement[bool]:
     return and_(columns.program_id == order.program_id, columns.order_id == order.order_id)
-
-
-def _from_now(seconds: float) -> ColumnElement[Any]:
-    return func.now() + timedelta(seconds=seconds)

@@ -13,12 +13,14 @@ from opentelemetry import trace
 from prometheus_client import Counter
 from rewards.fulfillment.v1.webhooks_pb2 import Event
 
+from fulfillment_svc import leases_store
 from fulfillment_svc.codes import Place, Sealed, Vault
 from fulfillment_svc.compliance import store as compliance
 from fulfillment_svc.redemptions import failpoints, rules, secrets_store, store, wire
 from fulfillment_svc.redemptions.states import Answer, State, Step
 from fulfillment_svc.redemptions.steps import Steps
 from fulfillment_svc.redemptions.store import Then
+from fulfillment_svc.redemptions.tables import redemptions
 from fulfillment_svc.redemptions.values import Redemption, Reply
 from fulfillment_svc.requests import keep_decision, refusal
 from fulfillment_svc.tables import programs
@@ -71,7 +73,7 @@ class Saga:
     async def work(self) -> int:
         """A worker's step: claims one redemption and takes it as far as can be told now; how many there were."""
         async with self._db.read() as tx:
-            program_id = await store.program_with_due(tx)
+            program_id = await leases_store.program_with_due(tx, redemptions)
         if program_id is None:
             return 0
         redemption = await self._db.transact(lambda tx: store.claim_due(tx, program_id, LEASE_S))

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import timedelta
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Select, and_, case, delete, extract, func, insert, null, or_, select, update
 
+from fulfillment_svc.leases_store import from_now
 from fulfillment_svc.redemptions.states import ASKING, Answer, State
 from fulfillment_svc.redemptions.tables import edges, items, redemptions
 from fulfillment_svc.redemptions.values import Choice, Redemption, Reply, Unit
@@ -49,7 +49,7 @@ async def insert_redemption(tx: Tx, new: Redemption, lease_s: float) -> None:
         "order_id": new.order_id,
         "payee": new.payee,
         **_progress(new),
-        "due_at": _from_now(lease_s),
+        "due_at": from_now(lease_s),
         "leased": lease_s > 0,
     }
     await tx.execute(insert(redemptions).values(row))
@@ -80,13 +80,6 @@ async def update_redemption(tx: Tx, before: Redemption, after: Redemption, reply
             await tx.execute(known.values(issued=unit.issued, code_masked=unit.masked))
 
 
-async def program_with_due(tx: Tx) -> str | None:
-    """The program with the redemption that is due longest, if any is."""
-    due = select(_R.program_id).where(_R.due_at <= func.now()).order_by(_R.due_at).limit(1)
-    found: str | None = await tx.scalar(due)
-    return found
-
-
 async def claim_due(tx: Tx, program_id: str, lease_s: float) -> Redemption | None:
     """Claims a redemption of a program whose time has come or whose lease has run out, for `lease_s`."""
     due = selection().where(_R.program_id == program_id, _R.due_at <= func.now()).order_by(_R.due_at).limit(1)
@@ -95,7 +88,7 @@ async def claim_due(tx: Tx, program_id: str, lease_s: float) -> Redemption | Non
         return None
     found = parse(row)
     claimed = replace(found, attempts=found.attempts + 1)
-    taken: dict[str, Any] = {"attempts": claimed.attempts, "due_at": _from_now(lease_s), "leased": True}
+    taken: dict[str, Any] = {"attempts": claimed.attempts, "due_at": from_now(lease_s), "leased": True}
     if found.state in ASKING:
         # What the provider has called about is asked now; in any other state the call stays to be answered.
         taken["called"] = False
@@ -113,7 +106,7 @@ async def claim(tx: Tx, program_id: str, redemption_id: UUID, lease_s: float) ->
     free = select(_free()).where(_is(_R, found))
     if not await tx.scalar(free):
         raise LeaseLost
-    return await _claim(tx, found, {"due_at": _from_now(lease_s), "leased": True})
+    return await _claim(tx, found, {"due_at": from_now(lease_s), "leased": True})
 
 
 async def overtake(tx: Tx, redemption: Redemption) -> Redemption:
@@ -196,7 +189,7 @@ async def _claim(tx: Tx, redemption: Redemption, changed: Mapping[str, Any]) -> 
 
 
 def _due_at(after: Redemption, then: Then) -> Any:
-    due_at = null() if then.due_in_s is None else _from_now(then.due_in_s)
+    due_at = null() if then.due_in_s is None else from_now(then.due_in_s)
     asking = after.state in ASKING and not then.leased
     return case((_R.called, func.now()), else_=due_at) if asking else due_at
 
@@ -237,7 +230,3 @@ def _key(redemption: Redemption) -> dict[str, Any]:
 
 def _is(columns: Any, redemption: Redemption) -> ColumnElement[bool]:
     return and_(columns.program_id == redemption.program_id, columns.redemption_id == redemption.redemption_id)
-
-
-def _from_now(seconds: float) -> ColumnElement[Any]:
-    return func.now() + timedelta(seconds=seconds)

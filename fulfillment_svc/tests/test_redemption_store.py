@@ -10,10 +10,12 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
+from fulfillment_svc import leases_store
 from fulfillment_svc.codes import Place, SealBrokenError, Vault
 from fulfillment_svc.redemptions import rules, secrets_store, store
 from fulfillment_svc.redemptions.states import TERMINAL, Answer, State
 from fulfillment_svc.redemptions.store import Then
+from fulfillment_svc.redemptions.tables import redemptions
 from fulfillment_svc.redemptions.values import Choice, Redemption, Reply, Unit
 from svckit.db import Database, Tx
 
@@ -42,7 +44,7 @@ async def run(db: Database, statement: str, **values: Any) -> Sequence[Any]:
 
 async def claim(db: Database) -> Redemption | None:
     async with db.read() as tx:
-        program_id = await store.program_with_due(tx)
+        program_id = await leases_store.program_with_due(tx, redemptions)
     return None if program_id is None else await db.transact(lambda tx: store.claim_due(tx, program_id, 60))
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from envoy_min import rls_pb2
@@ -35,6 +35,19 @@ async def _empty(shared: RedisBuckets) -> None:
     await shared._redis.flushall()
 
 
+@pytest.fixture
+async def sharing(shared: RedisBuckets) -> AsyncIterator[Callable[[], Limiter]]:
+    """Makes limiters that share Redis. None of them tells it anything after the test."""
+    made: list[Limiter] = []
+
+    def make() -> Limiter:
+        made.append(Limiter(OwnBuckets(), shared))
+        return made[-1]
+
+    yield make
+    await asyncio.gather(*(limiter.told() for limiter in made))
+
+
 async def allowed(limiter: Limiter, calls: int, key: str = "k") -> int:
     decisions = await asyncio.gather(*(limiter.take(key, SLOW, 1) for _ in range(calls)))
     return sum(decision.allowed for decision in decisions)
@@ -45,8 +58,8 @@ def near(calls: int) -> range:
     return range(calls, calls + 10)
 
 
-async def test_limiters_share_a_bucket(shared: RedisBuckets) -> None:
-    one, other = Limiter(OwnBuckets(), shared), Limiter(OwnBuckets(), shared)
+async def test_limiters_share_a_bucket(sharing: Callable[[], Limiter]) -> None:
+    one, other = sharing(), sharing()
     assert await allowed(one, 60) == 60
     assert await allowed(other, 60) in near(40)
     assert await allowed(other, 60, key="another") == 60
@@ -99,8 +112,10 @@ async def test_a_refusal_of_either_count_consumes_nothing_of_the_other(shared: R
     assert (await shared.take("k", SLOW, 35)).allowed
 
 
-async def test_who_is_far_from_the_limit_does_not_wait_for_redis_and_is_counted(shared: RedisBuckets) -> None:
-    one, other = Limiter(OwnBuckets(), shared), Limiter(OwnBuckets(), shared)
+async def test_who_is_far_from_the_limit_does_not_wait_for_redis_and_is_counted(
+    shared: RedisBuckets, sharing: Callable[[], Limiter]
+) -> None:
+    one, other = sharing(), sharing()
     await one.take("k", SLOW, 1)
     await shared._redis.client_pause(60_000, all=False)
     # Redis answers nobody, so none of these has waited for it.
@@ -112,10 +127,12 @@ async def test_who_is_far_from_the_limit_does_not_wait_for_redis_and_is_counted(
     assert await allowed(one, 100) in near(0)
 
 
-async def test_what_has_passed_is_counted_also_where_others_have_used_it_up(shared: RedisBuckets) -> None:
-    limiter = Limiter(OwnBuckets(), shared)
+async def test_what_has_passed_is_counted_also_where_others_have_used_it_up(
+    shared: RedisBuckets, sharing: Callable[[], Limiter]
+) -> None:
+    limiter = sharing()
     await limiter.take("k", SLOW, 1)
-    await shared.take("k", SLOW, 99)
+    assert (await shared.take("k", SLOW, 99)).allowed
     assert await allowed(limiter, 10) == 10
     await limiter.told()
     assert await allowed(limiter, 10) in near(0)
