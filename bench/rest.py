@@ -61,15 +61,16 @@ async def _redeem(whole: Plan, bare: Plan) -> Figure:
 
 
 async def _gate(*plans: Plan) -> list[Figure]:
-    """What the gatekeeper, and it and the limiter together, add to the median answer of the bare chain. Rounds take
-    turns, so that each difference is of one moment."""
+    """What the gatekeeper, and it and the limiter together, add to the median answer of the bare chain, and how that
+    compares with the answer itself. Rounds take turns, so that each difference is of one moment."""
     alone = [replace(plan, connections=ALONE, requests=ROUND) for plan in plans]
     for plan in alone:
         await _run(plan)
     medians = [[(await _run(plan)).p50_ms for plan in alone] for _ in range(ROUNDS)]
     gatekeeper = [authenticated - bare for bare, authenticated, _ in medians]
     both = [whole - bare for bare, _, whole in medians]
-    return [absolute(GATEKEEPER, "ms", gatekeeper), absolute(WHOLE_GATE, "ms", both)]
+    compared = against(f"{WHOLE_GATE}_vs_bare", "ms", both, [bare for bare, _, _ in medians])
+    return [absolute(GATEKEEPER, "ms", gatekeeper), absolute(WHOLE_GATE, "ms", both), compared]
 
 
 async def _run(plan: Plan) -> Result:
