@@ -14,10 +14,10 @@ from rewards.fulfillment.v1.webhooks_pb2 import Event
 from fulfillment_svc.batches.values import ITEMS_MAX, Batch, Findings, Item, ItemState, Shortage
 from fulfillment_svc.orders import rules
 from fulfillment_svc.orders.values import Order
-from fulfillment_svc.orders.wire import timestamp
+from fulfillment_svc.redemptions.wire import timestamp
 from svckit import idempotency, money, paging
 from svckit.clock import new_id
-from svckit.errors import Reason, from_status, invalid
+from svckit.errors import Reason, Refused, from_status, invalid
 from svckit.idempotency import Outcome
 
 # As the proto has it.
@@ -103,7 +103,10 @@ def completed(one: Batch, at: datetime) -> Event:
 
 def refusal(status: bytes) -> pb.OrderBatchRefusal:
     """A `google.rpc.Status` as the envelope tells it."""
-    told = from_status(RpcStatus.FromString(status))
+    return _told(from_status(RpcStatus.FromString(status)))
+
+
+def _told(told: Refused) -> pb.OrderBatchRefusal:
     return pb.OrderBatchRefusal(error_code=told.reason, reason=Reason.Name(told.reason), message=told.message)
 
 
@@ -113,9 +116,7 @@ def findings(found: Findings) -> pb.CheckOrderBatchResponse:
         checked=found.checked,
         refused=len(found.refused),
         findings=[
-            pb.OrderBatchFinding(
-                index=item.number - 1, item_key=item.key, refusal=refusal(refused.status().SerializeToString())
-            )
+            pb.OrderBatchFinding(index=item.number - 1, item_key=item.key, refusal=_told(refused))
             for item, refused in found.refused[:_FINDINGS_MAX]
         ],
         funding=map(_funding, found.funding),

@@ -10,10 +10,10 @@ from fulfillment_svc.claims.taking import Taking
 from fulfillment_svc.orders import store
 from fulfillment_svc.orders.menus import affordable
 from fulfillment_svc.orders.parts import Parts
-from fulfillment_svc.orders.wire import timestamp
 from fulfillment_svc.redemptions import rules
 from fulfillment_svc.redemptions import wire as redemptions_wire
 from fulfillment_svc.redemptions.assembly import Room
+from fulfillment_svc.redemptions.wire import timestamp
 from fulfillment_svc.requests import check
 from svckit import call, idempotency, money, paging
 from svckit.db import Database

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final, NamedTuple
 
-from google.protobuf.timestamp_pb2 import Timestamp
 from rewards.catalog.v1 import rewards_pb2 as catalog_pb
 from rewards.fulfillment.v1 import orders_pb2 as pb
 from rewards.fulfillment.v1.webhooks_pb2 import Event
@@ -15,7 +14,7 @@ from fulfillment_svc.orders.states import CLAIMABLE, Delivery
 from fulfillment_svc.orders.values import Order
 from fulfillment_svc.redemptions.mail import Recipient
 from fulfillment_svc.redemptions.values import Redemption
-from fulfillment_svc.redemptions.wire import claim
+from fulfillment_svc.redemptions.wire import claim, timestamp
 from svckit import money
 from svckit.clock import new_id
 from svckit.errors import Reason, Refused, invalid
@@ -162,10 +161,3 @@ def event(one: Order, kind: str, at: datetime, made: Redemption | None = None) -
         created_at=timestamp(at),
         data_json=json.dumps(data, separators=(",", ":")),
     )
-
-
-def timestamp(at: datetime) -> Timestamp:
-    """An instant as it is sent."""
-    stamp = Timestamp()
-    stamp.FromDatetime(at)
-    return stamp

@@ -74,7 +74,7 @@ def redemption(one: Redemption) -> pb.Redemption:
         items=[_item(one, number) for number in range(1, one.choice.quantity + 1)],
         member_id=one.member_id,
         reward_id=one.choice.reward_id,
-        created_at=_timestamp(one.created_at),
+        created_at=timestamp(one.created_at),
         failure_reason=one.reason,
         points_refunded=_points_refunded(one),
     )
@@ -95,7 +95,7 @@ def claim(one: Redemption) -> orders_pb2.OrderClaim:
         brand=one.choice.brand,
         denomination=money.major(one.choice.denomination_minor, one.choice.currency),
         code_masked=one.units[0].masked,
-        created_at=_timestamp(one.created_at),
+        created_at=timestamp(one.created_at),
     )
 
 
@@ -132,12 +132,13 @@ def ended(one: Redemption, at: datetime) -> Event:
         program_id=one.program_id,
         type=_EVENTS[one.state],
         member_id=one.member_id,
-        created_at=_timestamp(at),
+        created_at=timestamp(at),
         data_json=json.dumps(data, separators=(",", ":")),
     )
 
 
-def _timestamp(at: datetime) -> Timestamp:
+def timestamp(at: datetime) -> Timestamp:
+    """An instant as it is sent."""
     stamp = Timestamp()
     stamp.FromDatetime(at)
     return stamp

@@ -10,7 +10,7 @@ from rewards.fulfillment.v1.reports_pb2 import ReportTotal
 from rewards.ledger.v1.books_pb2 import PostingSum, SumLotsRequest, SumPostingsRequest, Vintage
 from rewards.ledger.v1.points_pb2 import Transaction
 
-from fulfillment_svc.orders.wire import timestamp
+from fulfillment_svc.redemptions.wire import timestamp
 from fulfillment_svc.reports.rules import Period
 from svckit import money
 from svckit.clients import invoke

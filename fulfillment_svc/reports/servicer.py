@@ -8,8 +8,8 @@ from google.protobuf.message import Message
 from rewards.fulfillment.v1 import reports_pb2 as pb
 from rewards.fulfillment.v1.reports_pb2_grpc import ReportsServiceServicer
 
-from fulfillment_svc.orders.wire import timestamp
 from fulfillment_svc.redemptions.saga import Saga
+from fulfillment_svc.redemptions.wire import timestamp
 from fulfillment_svc.reports import sheet, wire
 from fulfillment_svc.reports.books import Books
 from fulfillment_svc.reports.kinds import Liability, Paid, Payees, Reconciliation, Redeemed, Report, Scope

@@ -7,7 +7,7 @@ from uuid import UUID
 from rewards.fulfillment.v1 import reports_pb2 as pb
 from rewards.ledger.v1.books_pb2 import Vintage
 
-from fulfillment_svc.orders.wire import timestamp
+from fulfillment_svc.redemptions.wire import timestamp
 from fulfillment_svc.reports import rules
 from fulfillment_svc.reports.rules import FIRST, Period
 from fulfillment_svc.reports.store import MEMBER

@@ -8,8 +8,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from rewards.fulfillment.v1 import review_pb2 as pb
 
 from fulfillment_svc.orders.values import Order
-from fulfillment_svc.orders.wire import timestamp
 from fulfillment_svc.redemptions.values import Redemption
+from fulfillment_svc.redemptions.wire import timestamp
 from fulfillment_svc.review.desk import Deed
 from fulfillment_svc.review.rules import Action, allowed, kind
 from fulfillment_svc.review.store import Entry, Parked, Stake

@@ -17,7 +17,7 @@ from rewards.ledger.v1.movements_pb2 import CapturePointsHoldRequest, CreateHold
 from rewards.ledger.v1.movements_pb2_grpc import MovementsServiceStub
 from sqlalchemy import text
 
-from fulfillment_svc.orders.wire import timestamp
+from fulfillment_svc.redemptions.wire import timestamp
 from fulfillment_svc.reports.books import Books
 from fulfillment_svc.reports.servicer import ReportsServicer
 from fulfillment_svc.tests.harness import Harness, address
