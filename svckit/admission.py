@@ -33,13 +33,9 @@ def principal(auth_context: Mapping[str, Iterable[bytes]], metadata: Mapping[str
     peer = next((uri.removeprefix(SPIFFE_PREFIX) for uri in uris if uri.startswith(SPIFFE_PREFIX)), "")
     if peer != GATEWAY or HEADER_KIND not in metadata:
         return Principal(Kind.SERVICE, name=peer)
-    return Principal(
-        kind=Kind(metadata[HEADER_KIND]),
-        name=metadata.get(HEADER_CREDENTIAL, ""),
-        program_id=metadata.get(HEADER_PROGRAM, ""),
-        scopes=frozenset(metadata.get(HEADER_SCOPES, "").split()),
-        member_id=metadata.get(HEADER_MEMBER, ""),
-    )
+    scopes = frozenset(metadata.get(HEADER_SCOPES, "").split())
+    name, program_id, member_id = (metadata.get(it, "") for it in (HEADER_CREDENTIAL, HEADER_PROGRAM, HEADER_MEMBER))
+    return Principal(Kind(metadata[HEADER_KIND]), name, program_id, scopes, member_id)
 
 
 def check(method: Method, caller: Principal) -> None:
@@ -82,8 +78,7 @@ def validate(request: Message) -> None:
         for path, text in _strings(request, ""):
             if "\0" in text:
                 raise invalid(**{path: "must not contain NUL"})
-    violations = protovalidate.collect_violations(request)
-    if violations:
+    if violations := protovalidate.collect_violations(request):
         raise violated((_path(request, found), found.proto.message) for found in violations)
 
 

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import grpc
-from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import Descriptor, ServiceDescriptor
 from rewards.options.v1 import options_pb2
 from rewards.options.v1.options_pb2 import Access, Idempotency
 
@@ -28,18 +28,16 @@ class Method:
     foreign: bool = False
 
 
-def method(descriptor: MethodDescriptor, callers: Sequence[str] = ()) -> Method:
-    """The RPC that `descriptor` declares. A foreign one declares no access: its `callers` are these services."""
-    options, service = descriptor.GetOptions(), descriptor.containing_service.full_name
-    access = options.Extensions[options_pb2.access] if options.HasExtension(options_pb2.access) else None
-    access, path = Access(services=callers) if callers else access, f"/{service}/{descriptor.name}"
-    idempotency = options.Extensions[options_pb2.idempotency]
-    return Method(path, service, descriptor.name, access, idempotency, descriptor.input_type, foreign=bool(callers))
-
-
 def methods(*services: ServiceDescriptor, callers: Sequence[str] = ()) -> dict[str, Method]:
-    """All RPCs of `services`, by path."""
-    return {rpc.path: rpc for service in services for one in service.methods for rpc in [method(one, callers)]}
+    """All RPCs of `services`, by path. Foreign ones declare no access: their `callers` are these services."""
+    found = {}
+    for rpc in (one for service in services for one in service.methods):
+        options, service = rpc.GetOptions(), rpc.containing_service.full_name
+        access = options.Extensions[options_pb2.access] if options.HasExtension(options_pb2.access) else None
+        access, path = Access(services=callers) if callers else access, f"/{service}/{rpc.name}"
+        kept = options.Extensions[options_pb2.idempotency]
+        found[path] = Method(path, service, rpc.name, access, kept, rpc.input_type, foreign=bool(callers))
+    return found
 
 
 class Kind(enum.Enum):

@@ -55,8 +55,7 @@ async def invoke(rpc: "Rpc[Response]", request: Message, *, key: str | None = No
     """Calls `rpc` with what is left of the current call's time, at most `timeout_s`. `key` is the idempotency key.
     Raises Refused: the other side's own reason, UNAVAILABLE if it cannot be reached, TIMEOUT if the outcome is
     unknown."""
-    left_s = call.remaining_s(timeout_s + MARGIN_S) - MARGIN_S
-    if left_s <= 0:
+    if (left_s := call.remaining_s(timeout_s + MARGIN_S) - MARGIN_S) <= 0:
         raise Refused(Reason.TIMEOUT, "No time is left for the next step.")
     headers: dict[str, str] = {} if key is None else {"idempotency-key": key}
     name = request.DESCRIPTOR.full_name.removesuffix("Request")
@@ -69,8 +68,7 @@ async def invoke(rpc: "Rpc[Response]", request: Message, *, key: str | None = No
 
 
 def _refusal(error: grpc.aio.AioRpcError) -> Refused:
-    status = rpc_status.from_call(error)  # type: ignore[arg-type]
-    if status is not None:
+    if (status := rpc_status.from_call(error)) is not None:  # type: ignore[arg-type]
         return from_status(status)
     if error.code() is grpc.StatusCode.UNAVAILABLE:
         return Refused(Reason.UNAVAILABLE, "A part of the service is down.", retry_after_s=1)

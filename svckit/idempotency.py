@@ -126,8 +126,7 @@ class Idempotency:
 
     async def find(self, tx: Tx, claim: Claim) -> Outcome | None:
         """What is kept of the key, whatever its request was."""
-        row = (await tx.execute(select(self._keys).filter_by(**_named(claim)))).one_or_none()
-        if row is None:
+        if (row := (await tx.execute(select(self._keys).filter_by(**_named(claim)))).one_or_none()) is None:
             return None
         fresh = datetime.now(UTC) - row.created_at < SECRET_REPLAY
         return Outcome(row.fingerprint, State(row.state), row.body, row.secret_body if fresh else None)

@@ -5,6 +5,7 @@ import http
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import nullcontext
 from functools import cache
 from operator import methodcaller
 from typing import Any, Final, TypeAlias
@@ -54,17 +55,17 @@ class Chain(grpc.aio.ServerInterceptor):
     def _wrap(self, method: Method, handler: Handler) -> Handler:
         behaviour: Any = handler.unary_stream or handler.unary_unary
         streams, limit_s = (True, STREAM_TIMEOUT_S) if handler.response_streaming else (False, DEFAULT_TIMEOUT_S)
-        attributes = {"rpc.system": "grpc", "rpc.service": method.service, "rpc.method": method.name}
+        bounded: Any = nullcontext if method.foreign else asyncio.timeout  # Envoy cancels what it gives up
 
         async def stages(ours: Call, sent: Iterable[Any], request: Message, context: Context) -> Any:
-            async with asyncio.timeout(self._timeout_s(ours, context, limit_s)):
+            async with bounded(self._timeout_s(ours, context, limit_s)):
                 ours.principal = admission.principal(context.auth_context(), ours.metadata)
                 admission.check(method, ours.principal)
                 if not method.foreign:
                     admission.confine(ours, request)
                     admission.validate(request)
-                keys = [str(v) for k, v in sent if k == admission.KEY_HEADER]
-                ours.idempotency_key = admission.key(method, keys)
+                    keys = [str(v) for k, v in sent if k == admission.KEY_HEADER]
+                    ours.idempotency_key = admission.key(method, keys)
                 call.enter(ours)
                 if not streams:
                     return await behaviour(request, context)
@@ -78,9 +79,8 @@ class Chain(grpc.aio.ServerInterceptor):
             response = None
             sent = context.invocation_metadata() or ()
             ours = Call(method, metadata={k: v for k, v in sent if isinstance(v, str)})
-            parent = telemetry.propagator.extract(ours.metadata)
             self._in_flight += 1
-            with telemetry.span(method.path[1:], trace.SpanKind.SERVER, attributes, parent) as span:
+            with telemetry.joined(method, ours.metadata) as span:
                 try:
                     response = await stages(ours, sent, request, context)
                 except Exception as error:  # noqa: BLE001 - a caller gets a status, whatever it is
@@ -122,6 +122,8 @@ def _observe(ours: Call, span: trace.Span, duration_s: float) -> None:
     telemetry.refusals.labels(method.name, ours.reason).inc()
     told = {"rpc": method.path, "code": code.name, "reason": ours.reason, "duration_ms": round(duration_s * 1000, 2)}
     caller = {"program_id": ours.principal.program_id, "caller": ours.principal.name}
+    # Also where there is no span, as for Envoy's questions.
+    caller |= {"trace_id": ours.metadata["traceparent"][3:35]} if "traceparent" in ours.metadata else {}
     log.info("refused", extra={"fields": told | caller})
 
 

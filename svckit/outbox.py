@@ -79,8 +79,7 @@ class Outbox:
 
     async def append(self, tx: Tx, *drafts: Draft) -> None:
         """Adds events to the transaction."""
-        rows = [draft._asdict() | {"event_id": new_id(), "data": json.dumps(draft.data)} for draft in drafts]
-        if rows:
+        if rows := [draft._asdict() | {"event_id": new_id(), "data": json.dumps(draft.data)} for draft in drafts]:
             await tx.execute(insert(self._events), rows)
 
     async def relay(self, db: Database, events: "EventsServiceAsyncStub") -> int:

@@ -1,5 +1,6 @@
 """The rate-limit service over the wire, as Envoy calls it."""
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -132,3 +133,18 @@ async def test_what_envoy_does_not_send_is_refused(ask: Ask, entries: dict[str, 
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await ask(**entries)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("flags", ["00", "01"])
+async def test_a_refusal_is_logged_under_its_trace_whether_that_is_kept_or_not(
+    address: str, authority: Authority, caplog: pytest.LogCaptureFixture, flags: str
+) -> None:
+    trace_id = "4bf92f3577b34da6a3ce929d0e0e4736"
+    caplog.set_level(logging.INFO, "svckit.interceptors")
+    async with open_channel(address, "ratelimit", authority.issue("gateway")) as channel:
+        limits = rls_pb2_grpc.RateLimitServiceStub(channel)
+        sent = (("traceparent", f"00-{trace_id}-00f067aa0ba902b7-{flags}"),)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await limits.ShouldRateLimit(question(credential="c"), metadata=sent)
+    (line,) = [vars(record)["fields"] for record in caplog.records if record.message == "refused"]
+    assert (line["trace_id"], line["reason"]) == (trace_id, "INVALID_REQUEST")
