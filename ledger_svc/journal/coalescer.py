@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import islice
 from typing import Final, Generic, NamedTuple, TypeVar
 
 from svckit.errors import Reason, Refused
@@ -12,7 +13,7 @@ Result = TypeVar("Result")
 
 
 class Limits(NamedTuple):
-    """How many items a batch may have, how many batches may run at once, and how many items may wait.
+    """How many items a batch may have, how many batches may run at once, and how many calls may wait.
 
     One, because a batch costs more than an item does: a second one in flight halves the batches and takes the same
     accounts' locks. A batch_max of 1 switches batching off.
@@ -23,13 +24,16 @@ class Limits(NamedTuple):
     queue_max: int = 4_000
 
 
+# What came together, and who waits for its results.
+_Waiting = tuple[Sequence[Item], "asyncio.Future[Sequence[Result | BaseException]]"]
 # A call takes so many turns of the loop from its arrival to its place in the queue.
 QUIET_TURNS: Final = 10
 DEFAULTS: Final = Limits()
 
 
 class Coalescer(Generic[Item, Result]):
-    """Runs items in batches, in the order of their arrival. `run` gives a result or an exception for each.
+    """Runs items in batches, in the order of their arrival; what came together is of one batch, which may have more
+    than batch_max for it. `run` gives a result or an exception for each.
 
     A batch that fails as a whole is halved until the item at fault stands alone: only its caller sees it. A batch runs
     in one of the `slots`, which lanes may share: who waits for one gathers more meanwhile, and they go in turn.
@@ -44,7 +48,7 @@ class Coalescer(Generic[Item, Result]):
         self._run = run
         self._limits = limits
         self._slots = slots or asyncio.Semaphore(limits.in_flight_max)
-        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._waiting: deque[_Waiting[Item, Result]] = deque()
         self._running: set[asyncio.Task[None] | None] = set()
 
     @property
@@ -57,10 +61,17 @@ class Coalescer(Generic[Item, Result]):
 
         A caller who goes away before the item's batch starts takes it along: nothing is written for it.
         """
+        (result,) = await self.submit_all([item])
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    async def submit_all(self, items: Sequence[Item]) -> Sequence[Result | BaseException]:
+        """As `submit`, of items that come together, with a result or an exception for each."""
         if len(self._waiting) >= self._limits.queue_max:
             raise Refused(Reason.UNAVAILABLE, "Too many postings at once.", retry_after_s=1)
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        future: asyncio.Future[Sequence[Result | BaseException]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((items, future))
         if len(self._running) < self._limits.in_flight_max:
             self._running.add(asyncio.create_task(self._drain()))
         return await future
@@ -76,22 +87,21 @@ class Coalescer(Generic[Item, Result]):
         while self._waiting:
             async with self._slots:
                 batch = await self._next()
-                results = await self._halving([item for item, _ in batch]) if batch else []
-            for (_, future), result in zip(batch, results, strict=True):
-                if future.done():
-                    continue
-                if isinstance(result, BaseException):
-                    future.set_exception(result)
-                else:
-                    future.set_result(result)
+                results = iter(await self._halving([item for items, _ in batch for item in items]) if batch else [])
+            for items, future in batch:
+                own = [*islice(results, len(items))]
+                if not future.done():
+                    future.set_result(own)
 
-    async def _next(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+    async def _next(self) -> list["_Waiting[Item, Result]"]:
         await self._gather()
-        batch: list[tuple[Item, asyncio.Future[Result]]] = []
-        while self._waiting and len(batch) < self._limits.batch_max:
-            item, future = self._waiting.popleft()
+        batch: list[_Waiting[Item, Result]] = []
+        room = self._limits.batch_max
+        while self._waiting and room > 0:
+            items, future = self._waiting.popleft()
             if not future.done():
-                batch.append((item, future))
+                batch.append((items, future))
+                room -= len(items)
         return batch
 
     async def _gather(self) -> None:

@@ -20,12 +20,14 @@ from ledger_svc.journal.load_store import AccountsMissing
 from ledger_svc.journal.values import Key, LotsMissing, MembersMerged, Mode
 from svckit import idempotency
 from svckit.db import Database, Tx
-from svckit.errors import Refused
+from svckit.errors import Reason, Refused
 from svckit.idempotency import Claim, Outcome, State
 
 Response = TypeVar("Response", bound=Message)
 Answer = TypeVar("Answer")
 
+# A bulk call of so many items is posted with what else there is; a larger one is worth a transaction of its own.
+TOGETHER_MAX: Final = 32
 # How often a batch may lose a race before it fails, and is halved.
 TWINS_MAX: Final = 3
 MOMENT_S: Final = 0.05
@@ -74,11 +76,7 @@ class Journal:
         Raises the posting's refusal, IDEMPOTENCY_KEY_REUSED for another request under the key, UNAVAILABLE if
         the queue is full or the database is down.
         """
-        lane = self._lanes.get(program_id)
-        if lane is None:
-            run = partial(self.post_many, program_id)
-            lane = self._lanes[program_id] = Coalescer(run, self._limits, self._slots)
-        result = await lane.submit(item)
+        result = await self._lane(program_id).submit(item)
         if isinstance(result, Outcome):
             if item.claim is None:
                 raise LookupError("only a key has an outcome to replay")
@@ -86,6 +84,17 @@ class Journal:
         if not isinstance(result, response):
             raise TypeError("the posting replies with another message")
         return result
+
+    async def post_bulk(self, program_id: str, items: Sequence[Item], mode: Mode) -> Results:
+        """As `post_many`; few items, of which each stands for itself, with whatever else is posted meanwhile."""
+        if mode is not Mode.CONTINUE or len(items) > TOGETHER_MAX:
+            return await self.post_many(program_id, items, mode)
+        results = await self._lane(program_id).submit_all(items)
+        for result in results:
+            # Of the batch, and of no item: all of them are as they were, or nobody knows of any.
+            if isinstance(result, Refused) and result.reason in (Reason.UNAVAILABLE, Reason.TIMEOUT):
+                raise result
+        return results
 
     async def post_many(self, program_id: str, items: Sequence[Item], mode: Mode = Mode.CONTINUE) -> Results:
         """Posts items of one program in one transaction, with an outcome for each; see Mode.
@@ -123,6 +132,12 @@ class Journal:
         posted = posting.decide(book)
         await save_store.save(connection, book)
         return posted
+
+    def _lane(self, program_id: str) -> Coalescer[Item, Result]:
+        if (lane := self._lanes.get(program_id)) is None:
+            run = partial(self.post_many, program_id)
+            lane = self._lanes[program_id] = Coalescer(run, self._limits, self._slots)
+        return lane
 
     async def _post_within(
         self, transact: Transact[Answer], program_id: str, items: Sequence[Item], mode: Mode

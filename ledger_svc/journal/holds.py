@@ -64,5 +64,5 @@ class JournalServicer(Rpcs, JournalServiceServicer):
             async with self.db.read() as tx:
                 in_force = await rules_in_force(tx, program.program_id)
         items = [batches.item(sent, program, now, in_force, self.idempotency) for sent in request.items]
-        results = await self.journal.post_many(program.program_id, items, batches.mode(request.mode))
+        results = await self.journal.post_bulk(program.program_id, items, batches.mode(request.mode))
         return pb.PostBatchResponse(results=map(batches.result, request.items, items, results))

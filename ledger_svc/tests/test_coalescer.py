@@ -97,3 +97,23 @@ async def test_lanes_take_turns_in_their_slots() -> None:
     assert await asyncio.gather(*tasks, *more) == [number * 10 for number in range(6)]
     # The third waited, and so has what came for it meanwhile in its first batch.
     assert sorted(map(sorted, runner.batches)) == [[0], [1], [2, 5], [3], [4]]
+
+
+async def test_what_came_together_stays_together_in_its_order_among_the_others() -> None:
+    runner = Runner()
+    lane = Coalescer(runner.run, Limits(batch_max=4))
+    runner.gate.clear()
+    running = asyncio.create_task(lane.submit(0))
+    await runner.begun.acquire()
+    tasks = [asyncio.create_task(lane.submit_all(items)) for items in ([1, 2, 3], [4, 5, 6], [7], [8, 9])]
+    await asyncio.sleep(0)
+    runner.gate.set()
+    assert await asyncio.gather(running, *tasks) == [0, [10, 20, 30], [40, 50, 60], [70], [80, 90]]
+    assert runner.batches == [[0], [1, 2, 3, 4, 5, 6], [7, 8, 9]]
+
+
+async def test_of_what_came_together_a_poisoned_item_fails_alone() -> None:
+    lane = Coalescer(Runner(poison=2).run)
+    first, poisoned, last = await lane.submit_all([1, 2, 3])
+    assert (first, last) == (10, 30)
+    assert isinstance(poisoned, ValueError)

@@ -7,10 +7,13 @@ from typing import Any
 
 import aiohttp
 import pytest
+from rewards.identity.v1 import credentials_pb2
 
 from devmesh.demo.partner import Answer
 from devmesh.mesh import Mesh
+from devmesh.seed import SECOND
 from tests.mesh.conftest import Api, token, until
+from tests.mesh.operators import Operator
 
 REDEEM = "/v1/RedeemPoints"
 
@@ -115,9 +118,12 @@ async def test_a_value_call_needs_its_key(api: Api, http: aiohttp.ClientSession)
     check(await api.post("RedeemPoints", {**body, "points": 2}, key=f"one-{member_id}"), 422, 1002)
 
 
-async def test_over_the_limit(http: aiohttp.ClientSession, mesh: Mesh) -> None:
-    other = Api(http, await token(http, mesh, "REWARDS2"))
-    answers = await asyncio.gather(*(other.post("GetBalance", {"memberId": "g_1001"}) for _ in range(90)))
+async def test_over_the_limit(http: aiohttp.ClientSession, operator: Operator) -> None:
+    # So slow a plan that no machine is too slow to be over it.
+    plan = credentials_pb2.Plan(plan_id="slow", requests_per_second=1, burst=3, requests_per_day=10_000)
+    await operator.call("PutPlan", credentials_pb2.PutPlanRequest(plan=plan))
+    other = Api(http, await operator.api_key(SECOND, plan_id="slow"))
+    answers = await asyncio.gather(*(other.post("GetBalance", {"memberId": "g_1001"}) for _ in range(30)))
     limited = [answer for answer in answers if answer.status != 200]
     assert limited
     for answer in limited:
