@@ -60,8 +60,8 @@ test: setup browser ## Run every test, on two workers
 
 check: lint types proto-check test ## What CI runs
 
-torture: setup ## Run the long properties and fault sweeps of ledger and redemptions in full, and the search for what is not documented
-	@REWARDS_TORTURE=1 $(BIN)/pytest ledger_svc fulfillment_svc/tests tests/mesh/test_schemathesis.py
+torture: setup ## Run the long properties and fault sweeps of ledger and redemptions in full, on two workers, and the search for what is not documented
+	@REWARDS_TORTURE=1 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder ledger_svc fulfillment_svc/tests tests/mesh/test_schemathesis.py
 
 demo: setup ## Start a throwaway mesh and show the main job as a partner sees it
 	@$(BIN)/python -m devmesh demo
