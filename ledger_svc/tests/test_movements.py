@@ -4,9 +4,11 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from rewards.identity.v1.programs_pb2 import Policy
 from rewards.ledger.v1 import adjustments_pb2, journal_pb2, movements_pb2, points_pb2
 
+from ledger_svc.journal.engine import TOGETHER_MAX
 from ledger_svc.journal.values import Key, Owner
 from ledger_svc.statements import store
 from ledger_svc.tests.conftest import PROGRAM, SCOPES, Ledger, running
@@ -123,14 +125,16 @@ def outcomes(results: list[journal_pb2.PostBatchResult]) -> list[str]:
     return [f"{result.WhichOneof('outcome')}{'*' if result.replayed else ''}" for result in results]
 
 
-async def test_a_batch_has_an_outcome_for_each_item(ledger: Ledger) -> None:  # G60, G61
+@pytest.mark.parametrize("more", [0, TOGETHER_MAX], ids=["posted with others", "posted by itself"])
+async def test_a_batch_has_an_outcome_for_each_item(ledger: Ledger, more: int) -> None:  # G60, G61
     await ledger.credit("m_1", 100)
     mode = journal_pb2.PostBatchRequest
-    results = await batch(
-        ledger, mode.CONTINUE, item("a", 60), item("b", 60), item("a", 60), item("c", 40), item("a", 1)
-    )
-    assert outcomes(results) == ["redeem", "refusal", "redeem*", "redeem", "refusal"]
-    assert [r.refusal.reason for r in results if r.refusal.reason] == ["INSUFFICIENT_POINTS", "IDEMPOTENCY_KEY_REUSED"]
+    sent = [item("a", 60), item("b", 60), item("a", 60), item("c", 40), item("a", 1)]
+    in_vain = [item(f"d-{number}", 1) for number in range(more)]
+    results = await batch(ledger, mode.CONTINUE, *sent, *in_vain)
+    assert outcomes(results) == ["redeem", "refusal", "redeem*", "redeem", "refusal", *["refusal"] * more]
+    reasons = [r.refusal.reason for r in results if r.refusal.reason]
+    assert reasons == ["INSUFFICIENT_POINTS", "IDEMPOTENCY_KEY_REUSED", *["INSUFFICIENT_POINTS"] * more]
     assert (await ledger.balance("m_1")).balance == 0
     again = await batch(ledger, mode.CONTINUE, item("a", 60), item("b", 60))
     assert outcomes(again) == ["redeem*", "refusal*"]
