@@ -55,7 +55,7 @@ class Part:
     ready: Probe
     tier: Tier = Tier.SERVICE
     stop_signal: signal.Signals = signal.SIGTERM
-    start_s: float = 30.0
+    start_s: float = 90.0
     stop_s: float = 15.0
 
     @property
