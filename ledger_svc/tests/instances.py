@@ -80,11 +80,11 @@ class Caller:
             for method in package.DESCRIPTOR.services_by_name[service].methods:
                 self._rpcs[method.name] = (getattr(stub, method.name), getattr(package, method.input_type.name))
 
-    async def call(self, rpc: str, key: str = "", *, by: str = "cred_a", **fields: Any) -> Any:
+    async def call(self, rpc: str, key: str = "", *, by: str = "cred_a", within_s: float = 10, **fields: Any) -> Any:
         """The answer to the credential `by`, under `key` or one of its own. Raises AioRpcError."""
         method, request = self._rpcs[rpc]
         metadata = headers(partner(PROGRAM, *SCOPES, name=by), key or str(new_id()))
-        return await method(request(**fields), timeout=10, metadata=metadata)
+        return await method(request(**fields), timeout=within_s, metadata=metadata)
 
     async def outcome(self, rpc: str, key: str = "", **fields: Any) -> Any:
         """The answer, or the name of the reason why not."""
