@@ -64,8 +64,7 @@ class Chain(grpc.aio.ServerInterceptor):
                 if not method.foreign:
                     admission.confine(ours, request)
                     admission.validate(request)
-                    keys = [str(v) for k, v in sent if k == admission.KEY_HEADER]
-                    ours.idempotency_key = admission.key(method, keys)
+                    ours.idempotency_key = admission.key(method, [str(v) for k, v in sent if k == admission.KEY_HEADER])
                 call.enter(ours)
                 if not streams:
                     return await behaviour(request, context)
@@ -135,8 +134,9 @@ def _refusal(ours: Call, error: Exception) -> Refused:
         refusal = error
     else:
         refusal = internal()
-        log.error("failed", exc_info=error, extra={"fields": {"rpc": ours.method.path}})
-        telemetry.record_failure(ours.method.path[1:], {"rpc.method": ours.method.name})
+        told = {"rpc": ours.method.path, "traceparent": ours.metadata.get("traceparent", "")}
+        log.error("failed", exc_info=error, extra={"fields": told})
+        telemetry.record_failure(ours.method.path[1:], {"rpc.method": ours.method.name}, ours.metadata)
     ours.code, ours.reason = refusal.code, Reason.Name(refusal.reason)
     if refusal.retry_after_s is not None:
         ours.reply_headers["retry-after"] = str(refusal.retry_after_s)

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from opentelemetry import trace
-from opentelemetry.context import Context, attach, detach
+from opentelemetry.context import Context, attach, detach, get_current
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -91,10 +91,10 @@ def joined(method: Method, metadata: Mapping[str, str]) -> AbstractContextManage
     return span(method.path[1:], trace.SpanKind.SERVER, attributes, propagator.extract(metadata))
 
 
-def record_failure(name: str, attributes: Mapping[str, str]) -> None:
-    """Leaves a span of a call that failed on our side, if sampling had dropped it."""
+def record_failure(name: str, attributes: Mapping[str, str], metadata: Mapping[str, str]) -> None:
+    """Leaves a span of a call that failed on our side, if sampling had dropped it: in the trace that it came with."""
     if not trace.get_current_span().is_recording():
-        _failures.start_span(name, attributes=dict(attributes)).end()
+        _failures.start_span(name, propagator.extract(metadata, get_current()), attributes=dict(attributes)).end()
 
 
 class _JsonFormatter(logging.Formatter):

@@ -8,12 +8,17 @@ import grpc
 import pytest
 from envoy_min import rls_pb2, rls_pb2_grpc
 from google.protobuf.json_format import MessageToDict
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from devmesh.pki import Authority
 from gateway.ratelimit.buckets import Limiter, OwnBuckets, RedisBuckets
 from gateway.ratelimit.quotas import Quotas
 from gateway.ratelimit.servicer import RateLimitServicer
 from gateway.tests.owner import DAY_S, Owner
+from svckit import telemetry
 from svckit.clients import open_channel
 from svckit.testing import serving
 
@@ -148,3 +153,25 @@ async def test_a_refusal_is_logged_under_its_trace_whether_that_is_kept_or_not(
             await limits.ShouldRateLimit(question(credential="c"), metadata=sent)
     (line,) = [vars(record)["fields"] for record in caplog.records if record.message == "refused"]
     assert (line["trace_id"], line["reason"]) == (trace_id, "INVALID_REQUEST")
+
+
+async def test_a_fault_of_ours_is_found_by_its_trace_that_is_not_kept(
+    authority: Authority, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans, trace_id = InMemorySpanExporter(), "4bf92f3577b34da6a3ce929d0e0e4736"
+    provider = TracerProvider(sampler=ALWAYS_ON)
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    monkeypatch.setattr(telemetry, "_failures", provider.get_tracer("test"))
+    broken: Any = object()
+    async with serving(authority.issue("ratelimit"), [RateLimitServicer(broken, broken)]) as address:
+        async with open_channel(address, "ratelimit", authority.issue("gateway")) as channel:
+            sent = (("traceparent", f"00-{trace_id}-00f067aa0ba902b7-00"),)
+            asked = rls_pb2_grpc.RateLimitServiceStub(channel).ShouldRateLimit(
+                question(credential="c", rps=1, burst=1, daily=1, cost=1), metadata=sent
+            )
+            with pytest.raises(grpc.aio.AioRpcError) as failed:
+                await asked
+    assert failed.value.code() is grpc.StatusCode.INTERNAL
+    (line,) = [vars(record)["fields"] for record in caplog.records if record.message == "failed"]
+    (span,) = spans.get_finished_spans()
+    assert (line["traceparent"], f"{span.context.trace_id:032x}") == (sent[0][1], trace_id)
