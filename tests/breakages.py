@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 
 ROOT: Final = Path(__file__).parents[1]
 PACKAGES: Final = ("svckit", "identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc", "gateway", "devmesh")
+TORTURE: Final = bool(os.environ.get("REWARDS_TORTURE"))
 # How often each breakage is tried: once shows that it is found, more often that this was no luck.
-TIMES: Final = 10 if os.environ.get("REWARDS_TORTURE") else 1
+TIMES: Final = 3 if TORTURE else 1
 # The machine's cores, and the memory of a server each, bound how many copies are tested at once.
 AT_ONCE: Final = 2
 
@@ -30,26 +31,20 @@ class Breakage(NamedTuple):
     shows: str
 
 
-async def check(tmp_path: Path, packages: Sequence[str], breakages: Sequence[Breakage], guards: Sequence[str]) -> None:
-    """Asserts that each breakage of `packages` turns its guard red, and that none of `guards` is red without one.
+async def check(tmp_path: Path, packages: Sequence[str], breakages: Sequence[Breakage]) -> None:
+    """Asserts that each breakage of `packages` turns its guard red. Without one, the guard is a test like any other.
 
     The first that is not as it should be ends all the others.
     """
     async with asyncio.TaskGroup() as group:
-        group.create_task(_stays_green(_copied(tmp_path / "whole", packages), guards))
         for place, breakage in enumerate(breakages):
             for time in range(TIMES):
                 copy = _broken(tmp_path / f"{place}-{time}", packages, breakage)
                 group.create_task(_turns_red(copy, breakage))
 
 
-async def _stays_green(copy: Path, guards: Sequence[str]) -> None:
-    found, output = await _failed(copy, guards)
-    assert found == [], output
-
-
 async def _turns_red(copy: Path, breakage: Breakage) -> None:
-    found, output = await _failed(copy, [breakage.guard])
+    found, output = await _failed(copy, breakage.guard)
     assert found == [breakage.guard], f"{breakage.name}: {output}"
     assert breakage.shows in output, f"{breakage.name}: {output}"
 
@@ -57,7 +52,7 @@ async def _turns_red(copy: Path, breakage: Breakage) -> None:
 def _copied(into: Path, packages: Sequence[str]) -> Path:
     """A copy of the packages that may be broken, with what they need around them."""
     for package in packages:
-        shutil.copytree(ROOT / package, into / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / package, into / package)
     for package in {*PACKAGES, "protos"} - set(packages):
         (into / package).symlink_to(ROOT / package)
     for file in ("conftest.py", "pyproject.toml"):
@@ -65,22 +60,25 @@ def _copied(into: Path, packages: Sequence[str]) -> Path:
     return into
 
 
-def _broken(into: Path, packages: Sequence[str], breakage: Breakage) -> Path:
-    """A copy with the breakage. Fails if the line is not there any more: then the breakage needs another."""
-    target = _copied(into, packages) / breakage.file
-    text = target.read_text()
+def planted(breakage: Breakage) -> str:
+    """The file with the breakage. Fails if the line is not there any more: then the breakage needs another."""
+    text = (ROOT / breakage.file).read_text()
     assert text.count(breakage.line) == 1, f"{breakage.file} has no single {breakage.line!r} to break"
-    target.write_text(text.replace(breakage.line, breakage.broken))
+    return text.replace(breakage.line, breakage.broken)
+
+
+def _broken(into: Path, packages: Sequence[str], breakage: Breakage) -> Path:
+    (_copied(into, packages) / breakage.file).write_text(planted(breakage))
     return into
 
 
-async def _failed(copy: Path, tests: Sequence[str]) -> tuple[list[str], str]:
-    """The tests that fail in the copy, and what was said of it. A run that could not be made is no failure."""
+async def _failed(copy: Path, guard: str) -> tuple[list[str], str]:
+    """The failed tests of the guard in the copy, and what was said. A run that could not be made proves nothing."""
     # A folder of its own: each run of pytest closes the common one to the account that PostgreSQL runs as.
     options = ("-q", "--tb=short", "-p", "no:cacheprovider", "--no-header", f"--basetemp={copy / 'tmp'}")
     async with _places:
         run = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "pytest", *options, *tests, cwd=copy, stdout=-1, stderr=-2, env=_environment()
+            sys.executable, "-m", "pytest", *options, guard, cwd=copy, stdout=-1, stderr=-2, env=_environment()
         )
         try:
             output = (await run.communicate())[0].decode()
