@@ -8,7 +8,7 @@ import re
 import struct
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 import psycopg
@@ -42,7 +42,12 @@ def _booleans(values: Iterable[bool]) -> Iterable[bytes]:
 
 
 def _instants(values: Iterable[datetime | None]) -> Iterable[bytes]:
-    return _bigints(None if value is None else (value - _EPOCH) // _MICROSECOND for value in values)
+    return map(_instant, values)
+
+
+@lru_cache(maxsize=1024)  # those of a batch are few
+def _instant(value: datetime | None) -> bytes:
+    return _NULL if value is None else struct.pack("!iq", 8, (value - _EPOCH) // _MICROSECOND)
 
 
 def _texts(values: Iterable[str]) -> Iterable[bytes]:

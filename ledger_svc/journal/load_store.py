@@ -30,8 +30,8 @@ FROM unnest(%b::bigint[], %b::smallint[], %b::text[], %b::text[]) AS w (account_
 ORDER BY w.owner_kind, w.owner, w.asset ON CONFLICT DO NOTHING"""
 # Sorted first and locked then, in the order of the ids, so that batches never deadlock.
 LOCK: Final = """
-SELECT a.account_id, a.owner_kind, a.owner, a.asset, a.posted, a.held, a.version, a.last_at
-FROM unnest(%b::smallint[], %b::text[], %b::text[]) AS w (owner_kind, owner, asset)
+SELECT w.place, a.account_id, a.posted, a.held, a.version, a.last_at
+FROM unnest(%b::smallint[], %b::text[], %b::text[]) WITH ORDINALITY AS w (owner_kind, owner, asset, place)
 JOIN accounts a ON a.program_id = %b AND a.owner_kind = w.owner_kind AND a.owner = w.owner AND a.asset = w.asset
 ORDER BY a.account_id FOR NO KEY UPDATE OF a"""
 LOTS: Final = """
@@ -88,7 +88,8 @@ async def load(
     asked, own = {key for want in wants for key in want.accounts}, {key for want in wants for key in want.own}
     accounts = {book.counting(key) for key in (*asked, *own, *named.accounts.values())} | own
     members = _members({*asked, *own, *named.accounts.values()}) | {*book.aliases.values()}
-    columns = (*_columns(accounts.union(named.accounts.values())), book.program_id)
+    locked = [*accounts.union(named.accounts.values())]
+    columns = typed(LOCK, (*_columns(locked), book.program_id))
     reader = Reader(connection)
     async with connection.pipeline():
         await reader.ask("accounts", LOCK, *columns)
@@ -106,7 +107,7 @@ async def load(
     book.events = {event_id for (event_id,) in await reader.rows("events")}
     for currency, *alarm in await reader.rows("alarms"):
         book.alarms[Key(book.program_id, Owner.FUNDING, currency, currency)] = Alarm(*alarm)
-    known = await _accounts(reader, book, lots_max)
+    known = await _accounts(reader, book, locked, lots_max)
     # Nobody posts to one that is not a member, so that an account is not made for them.
     new = accounts - book.accounts.keys()
     if missing := {key for key in new if key.owner_kind is not Owner.MEMBER or key.owner in book.members}:
@@ -148,11 +149,11 @@ def _members(keys: Iterable[Key]) -> set[str]:
     return {key.owner for key in keys if key.owner_kind is Owner.MEMBER}
 
 
-async def _accounts(reader: Reader, book: Book, lots_max: int) -> dict[int, Account]:
+async def _accounts(reader: Reader, book: Book, locked: Sequence[Key], lots_max: int) -> dict[int, Account]:
     accounts: dict[int, Account] = {}
-    for account_id, owner_kind, owner, asset, posted, held, version, last_at in await reader.rows("accounts"):
-        key = Key(book.program_id, Owner(owner_kind), owner, asset)
-        accounts[account_id] = book.accounts[key] = Account(key, account_id, posted, held, version, last_at)
+    for place, account_id, *state in await reader.rows("accounts"):
+        key = locked[place - 1]
+        accounts[account_id] = book.accounts[key] = Account(key, account_id, *state)
     for account_id, *lot in await reader.rows("lots"):
         # An account that came about after the locks were taken is missing, whatever it has got meanwhile.
         if account_id in accounts:
@@ -165,6 +166,5 @@ async def _accounts(reader: Reader, book: Book, lots_max: int) -> dict[int, Acco
     return accounts
 
 
-def _columns(keys: Iterable[Key]) -> tuple[list[int], list[str], list[str]]:
-    ordered = list(keys)
-    return [int(key.owner_kind) for key in ordered], [key.owner for key in ordered], [key.asset for key in ordered]
+def _columns(keys: Collection[Key]) -> tuple[list[int], list[str], list[str]]:
+    return [key.owner_kind for key in keys], [key.owner for key in keys], [key.asset for key in keys]

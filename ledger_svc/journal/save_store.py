@@ -7,6 +7,7 @@ from typing import Any, Final, LiteralString
 from uuid import UUID
 
 from psycopg import AsyncConnection
+from uuid_utils import uuid7
 
 from ledger_svc.journal.account import Account
 from ledger_svc.journal.arrays_store import typed
@@ -14,7 +15,6 @@ from ledger_svc.journal.book import Book, Fallen, Told
 from ledger_svc.journal.driver_store import Row
 from ledger_svc.journal.values import Use
 from svckit import money
-from svckit.clock import new_id
 
 SAVE_ACCOUNTS: Final = """
 UPDATE accounts a SET posted = w.posted, held = w.held, version = w.version, last_at = w.last_at
@@ -144,7 +144,7 @@ def _rows(transaction_id: UUID, uses: Sequence[Use]) -> Iterable[Row]:
 def _told(told: Told) -> Row:
     entry = told.entry
     data = f'{{"transactionId":"{entry.transaction_id}","points":{told.points},"balance":{entry.balance_after}}}'
-    return new_id(), told.type, told.key.owner, entry.recorded_at, data
+    return uuid7(), told.type, told.key.owner, entry.recorded_at, data
 
 
 def _fallen(fallen: Fallen) -> Row:
@@ -152,4 +152,4 @@ def _fallen(fallen: Fallen) -> Row:
     available, threshold = money.major(fallen.available, currency), money.major(fallen.threshold, currency)
     data = json.dumps({"currency": currency, "available": available, "threshold": threshold}, separators=(",", ":"))
     # It is about the program and no member of it.
-    return new_id(), "funding.low", "", fallen.at, data
+    return uuid7(), "funding.low", "", fallen.at, data

@@ -55,10 +55,10 @@ BREAKAGES: Final = (
     Breakage(
         "locks in the order of the request",
         "ledger_svc/journal/load_store.py",
-        "    columns = (*_columns(",
+        "    columns = typed(LOCK, (*_columns(",
         "    for key in [key for want in wants for key in want.accounts]: await connection.execute("
         "'SELECT 1 FROM accounts WHERE program_id = %s AND owner = %s FOR UPDATE', (key.program_id, key.owner))\n"
-        "    columns = (*_columns(",
+        "    columns = typed(LOCK, (*_columns(",
         f"{GUARDS}::test_accounts_are_locked_in_one_order_whatever_the_request",
         "assert 1 == 0",
     ),
