@@ -10,31 +10,34 @@ from bench.ledger import Bench
 from bench.requests import bulk, spread
 
 RUNS = 3
-# Items of a call, calls, and how many of them are in flight.
+# Items of a call, calls, and how many of them are in flight at each ledger.
 SIZES = {1: (1_500, 16), 100: (60, 4), 500: (40, 4)}
 
 
 async def measure(bench: Bench) -> list[Figure]:
-    """PostBatch of each size against TPC-B, all of them in each run. A burst is posted before its events are handed
-    over, so that its rate is shown both ways: until it is acknowledged, and until the outbox is empty."""
+    """PostBatch of each size against TPC-B, all of them in each run, by one ledger, which has one core, and by two.
+
+    A burst is posted before its events are handed over, so that its rate is shown both ways: until it is acknowledged,
+    and until the outbox is empty.
+    """
     await tpcb.prepare(bench.postgres)
-    names = [f"postbatch_{size}{until}" for size in SIZES for until in ("", "_until_drained")]
-    rates: dict[str, list[float]] = {name: [] for name in names}
+    rates: dict[str, list[float]] = {}
     baselines = []
     for _ in range(RUNS):
         for size in SIZES:
-            acknowledged, drained = await _rates(bench, size)
-            rates[f"postbatch_{size}"].append(acknowledged)
-            rates[f"postbatch_{size}_until_drained"].append(drained)
+            for ledgers, address in (("", bench.ledger), ("_two_ledgers", bench.both)):
+                acknowledged, drained = await _rates(bench, size, address, 2 if ledgers else 1)
+                rates.setdefault(f"postbatch_{size}{ledgers}", []).append(acknowledged)
+                rates.setdefault(f"postbatch_{size}{ledgers}_until_drained", []).append(drained)
         baselines.append(await tpcb.best(bench.postgres))
-    return [against(f"{name}_vs_tpcb", "postings/s", rates[name], baselines) for name in names]
+    return [against(f"{name}_vs_tpcb", "postings/s", values, baselines) for name, values in rates.items()]
 
 
-async def _rates(bench: Bench, size: int) -> tuple[float, float]:
+async def _rates(bench: Bench, size: int, address: str, ledgers: int) -> tuple[float, float]:
     """Accepted postings a second, acknowledged and drained. Raises RuntimeError if one was not accepted."""
-    count, in_flight = SIZES[size]
+    count, in_flight = (of * ledgers for of in SIZES[size])
     before = await bench.posted()
-    result = await bench.send(bench.ledger, bulk(spread(1), size, count, secrets.token_hex(8)), in_flight, count)
+    result = await bench.send(address, bulk(spread(1), size, count, secrets.token_hex(8)), in_flight, count)
     started_s, took_s = time.monotonic(), count / result.rate
     await bench.drained()
     drained_s = time.monotonic() - started_s

@@ -131,6 +131,8 @@ def _channel(target: Target) -> grpc.aio.Channel:
         ("grpc.ssl_target_name_override", target.server.replace("_", "-")),
         # Otherwise all channels of a process share one connection.
         ("grpc.use_local_subchannel_pool", 1),
+        # An address that has several servers: each gets as many calls.
+        ("grpc.lb_policy_name", "round_robin"),
     )
     return grpc.aio.secure_channel(target.address, credentials, options=options)
 

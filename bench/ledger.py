@@ -26,10 +26,11 @@ SERVER = "ledger_svc"
 
 @dataclass(frozen=True)
 class Bench:
-    """What the figures are measured on. Addresses are host:port; `pids` are those of the processes by name, `ledgers`
-    those of the ledgers by address."""
+    """What the figures are measured on. Addresses are host:port, that of `both` ledgers has two; `pids` are those of
+    the processes by name, `ledgers` those of the ledgers by address."""
 
     ledger: str
+    both: str
     catalog: str
     unbatched: str
     empty: str
@@ -37,7 +38,7 @@ class Bench:
     provider: str
     mail: Path
     pids: Mapping[str, int]
-    ledgers: Mapping[str, int]
+    ledgers: Mapping[str, frozenset[int]]
     authority: Authority
     postgres: PostgresServer
     dsn: str
@@ -89,9 +90,10 @@ class Bench:
 
     @contextmanager
     def _alone(self, address: str) -> Iterator[None]:
-        """Stops the other ledger for so long. It would be idle, and so would hand over at once the events that the one
-        at work leaves for later, on the same two cores."""
-        others = [pid for at, pid in self.ledgers.items() if at != address and address in self.ledgers]
+        """Stops the other ledgers for so long. They would be idle, and so would hand over at once the events that those
+        at work leave for later, on the same two cores."""
+        at_work = self.ledgers.get(address)
+        others = frozenset[int]() if at_work is None else frozenset[int]().union(*self.ledgers.values()) - at_work
         for pid in others:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -106,22 +108,27 @@ class Bench:
 
 @asynccontextmanager
 async def benched(mesh: Mesh) -> AsyncIterator[Bench]:
-    """Starts what is compared with the mesh's own ledger, and enrols the members of `spread(1)`."""
+    """Starts what is compared with the mesh's own ledger, another one beside it, as production has several, and enrols
+    the members of `spread(1)`."""
     parts = Parts(mesh.layout, os.environ, "production")
-    unbatched, empty = choose_port(), choose_port()
+    unbatched, empty, second = choose_port(), choose_port(), choose_port()
     # As many transactions at once as make it fastest here: unbatched is compared at its best.
     alone = {"REWARDS_POSTING_BATCH_MAX": "1", "REWARDS_POSTING_BATCHES_IN_FLIGHT_MAX": "8"}
     twins = [
         _twin(parts, unbatched, SERVER, mesh, alone),
         _twin(parts, empty, "bench.empty_rpc", mesh, {}),
+        _twin(parts, second, SERVER, mesh, {}),
     ]
     children = [Child(twin.command) for twin in twins]
     try:
         for child, twin in zip(children, twins, strict=True):
             await until_ready(child, twin)
         pids = {name: mesh.pid(name) for name in (SERVER, "postgres", "fulfillment_svc")}
+        ledger, pid = mesh.layout.address(SERVER), pids[SERVER]
+        both = f"ipv4:{ledger},{LOOPBACK}:{second}"
         bench = Bench(
-            ledger=mesh.layout.address(SERVER),
+            ledger=ledger,
+            both=both,
             catalog=mesh.layout.address("catalog_svc"),
             unbatched=f"{LOOPBACK}:{unbatched}",
             empty=f"{LOOPBACK}:{empty}",
@@ -129,7 +136,11 @@ async def benched(mesh: Mesh) -> AsyncIterator[Bench]:
             provider=mesh.layout.address("provider"),
             mail=mesh.layout.mail,
             pids=pids | {"empty": children[1].pid},
-            ledgers={mesh.layout.address(SERVER): pids[SERVER], f"{LOOPBACK}:{unbatched}": children[0].pid},
+            ledgers={
+                ledger: frozenset({pid}),
+                f"{LOOPBACK}:{unbatched}": frozenset({children[0].pid}),
+                both: frozenset({pid, children[2].pid}),
+            },
             authority=Authority.load_or_create(mesh.layout.pki),
             postgres=parts.postgres,
             dsn=mesh.dsn("ledger", "owner"),

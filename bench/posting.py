@@ -29,9 +29,14 @@ async def inflight(bench: Bench, n: int) -> list[Figure]:
 
 
 async def against_tpcb(bench: Bench) -> list[Figure]:
-    """RedeemPoints against what PostgreSQL does without any of this."""
+    """RedeemPoints, at one ledger and at two, against what PostgreSQL does without any of this."""
     await tpcb.prepare(bench.postgres)
-    return [await _paired("posting_128_vs_tpcb", _posting(bench), partial(tpcb.best, bench.postgres))]
+    best = partial(tpcb.best, bench.postgres)
+    two = partial(bench.redeem, bench.both, spread(1), IN_FLIGHT, COUNT)
+    return [
+        await _paired("posting_128_vs_tpcb", _posting(bench), best),
+        await _paired("posting_128_two_ledgers_vs_tpcb", two, best),
+    ]
 
 
 async def against_unbatched(bench: Bench) -> list[Figure]:
