@@ -3,13 +3,12 @@ fulfillment_svc at least once, in the order of each program (design decision 13)
 
 import json
 import logging
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from uuid import UUID
 
 from rewards.fulfillment.v1.webhooks_pb2 import Event, PublishEventsRequest
-from sqlalchemy import Column, DateTime, MetaData, Table, Text, Uuid, insert, text
+from sqlalchemy import Column, DateTime, MetaData, RowMapping, Table, Text, Uuid, insert, text
 
 from svckit.clients import invoke
 from svckit.clock import new_id
@@ -86,24 +85,23 @@ class Outbox:
         """Hands over the oldest events of one program; how many. A crash after it sends them again: the receiver
         knows an event by its id. What it refuses, of a program it does not know yet, waits a minute."""
         if batch := await db.transact(self._claim):
-            program_id = batch[0].program_id
+            program_id = batch[0]["program_id"]
             try:
-                await invoke(events.PublishEvents, PublishEventsRequest(events=batch))
+                await invoke(events.PublishEvents, PublishEventsRequest(events=[Event(**row) for row in batch]))
             except Refused as refusal:
                 if refusal.reason in (Reason.UNAVAILABLE, Reason.TIMEOUT):
                     raise
                 log.warning("events refused", extra={"fields": {"program": program_id}})
                 await db.transact(lambda tx: tx.execute(_LATER, {"program_id": program_id, "nobody": new_id()}))
                 return len(batch)
-            instants, ids = zip(*((one.created_at.ToDatetime(UTC), UUID(one.event_id)) for one in batch), strict=True)
-            sent = {"program_id": program_id, "instants": list(instants), "events": list(ids)}
+            instants, ids = [one["created_at"] for one in batch], [one["event_id"] for one in batch]
+            sent = {"program_id": program_id, "instants": instants, "events": ids}
             await db.transact(lambda tx: tx.execute(_SENT, sent))
         return len(batch)
 
-    async def _claim(self, tx: Tx) -> list[Event]:
+    async def _claim(self, tx: Tx) -> Sequence[RowMapping]:
         program_id = await tx.scalar(_NEXT, {"holder": self._holder})
         lease = {"program_id": program_id, "holder": self._holder}
         if program_id is None or (await tx.execute(_LEASE, lease)).rowcount == 0:
             return []
-        oldest = await tx.execute(_OLDEST, {"program_id": program_id, "limit": BATCH})
-        return [Event(**row) for row in oldest.mappings()]
+        return (await tx.execute(_OLDEST, {"program_id": program_id, "limit": BATCH})).mappings().all()
