@@ -18,8 +18,9 @@ Rpc: TypeAlias = "grpc.aio.UnaryUnaryMultiCallable[Any, Response]"
 
 # A hop leaves its caller a little time to answer.
 MARGIN_S: Final = 0.05
-# UNAVAILABLE is tried again: every RPC between services is idempotent, by its key or by nature.
-_RETRY: Final = """{"methodConfig": [{"name": [{}], "retryPolicy": {
+# All replicas of a peer get their share. UNAVAILABLE is tried again: every RPC between services is idempotent, by its
+# key or by nature.
+_POLICY: Final = """{"loadBalancingConfig": [{"round_robin": {}}], "methodConfig": [{"name": [{}], "retryPolicy": {
   "maxAttempts": 3, "initialBackoff": "0.05s", "maxBackoff": "0.5s", "backoffMultiplier": 2,
   "retryableStatusCodes": ["UNAVAILABLE"]}}]}"""
 
@@ -38,11 +39,11 @@ def door() -> grpc.aio.Channel:
 
 
 def open_channel(address: str, peer: str, tls_dir: Path) -> grpc.aio.Channel:
-    """A channel to `address`, which must show the certificate of `peer`."""
+    """A channel to all that answers at `address`, which must show the certificate of `peer`."""
     tls = grpc.ssl_channel_credentials(*((tls_dir / name).read_bytes() for name in ("ca.crt", "tls.key", "tls.crt")))
     options = (
         ("grpc.ssl_target_name_override", peer.replace("_", "-")),
-        ("grpc.service_config", _RETRY),
+        ("grpc.service_config", _POLICY),
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.min_reconnect_backoff_ms", 3_000),  # what a handshake may take, not a pause
         ("grpc.initial_reconnect_backoff_ms", 100),
