@@ -56,12 +56,12 @@ browser: ## Install Chromium, which the tests of the hosted page drive, where th
 	  echo "The tests of the hosted page need Chromium: install it (Debian: sudo apt-get install chromium), then go on." >&2; exit 1; }
 
 test: setup browser ## Run every test, on two workers
-	@$(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: lint types proto-check test ## What CI runs
 
 torture: setup ## Run the long properties and fault sweeps of ledger and redemptions in full, on two workers, and the search for what is not documented
-	@REWARDS_TORTURE=1 $(BIN)/pytest -n 2 --dist loadgroup --no-loadscope-reorder ledger_svc fulfillment_svc/tests tests/mesh/test_schemathesis.py
+	@REWARDS_TORTURE=1 $(BIN)/pytest -n 2 --maxschedchunk 1 ledger_svc fulfillment_svc/tests tests/mesh/test_schemathesis.py
 
 demo: setup ## Start a throwaway mesh and show the main job as a partner sees it
 	@$(BIN)/python -m devmesh demo

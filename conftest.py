@@ -43,16 +43,14 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of two workers each has its own servers: a module stays on one of them, and so does the whole mesh."""
+    """Puts the longest first. Of two workers each has its own servers and its own mesh; a module stays on one."""
     rank = {name: place for place, name in enumerate(_LONGEST)}
-    items.sort(key=lambda item: rank.get(_group(item), len(rank)))
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(_group(item)))
 
+    def place(item: pytest.Item) -> int:
+        module = item.path.relative_to(ROOT)
+        return rank.get(str(module.parent if module.is_relative_to("tests/mesh") else module), len(rank))
 
-def _group(item: pytest.Item) -> str:
-    module = item.path.relative_to(ROOT)
-    return str(module.parent if module.is_relative_to("tests/mesh") else module)
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")
