@@ -20,7 +20,7 @@ CHECKS = (
     "ignored_auth",
 )
 TORTURE = os.environ.get("REWARDS_TORTURE") == "1"
-BUDGET_S = 900 if TORTURE else 45
+BUDGET_S = 900 if TORTURE else 30
 
 
 @pytest.mark.timeout(BUDGET_S + 120)
