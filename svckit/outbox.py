@@ -37,9 +37,10 @@ UPDATE outbox_leases SET holder = :nobody, until = now() + interval '1 minute' W
 _OLDEST: Final = text("""
 SELECT program_id, event_id::text, type, member_id, created_at, data AS data_json FROM outbox
 WHERE program_id = :program_id ORDER BY created_at, event_id LIMIT :limit""")
+# The instant bounds what is read. No join with the ids: planned while the table is empty, it takes each with each row.
 _SENT: Final = text("""
-DELETE FROM outbox o USING unnest(CAST(:instants AS timestamptz[]), CAST(:events AS uuid[])) w (created_at, event_id)
-WHERE o.program_id = :program_id AND o.created_at = w.created_at AND o.event_id = w.event_id""")
+DELETE FROM outbox WHERE program_id = :program_id AND created_at <= :until AND event_id = ANY (CAST(:events AS uuid[]))
+""")
 
 
 class Draft(NamedTuple):
@@ -94,8 +95,8 @@ class Outbox:
                 log.warning("events refused", extra={"fields": {"program": program_id}})
                 await db.transact(lambda tx: tx.execute(_LATER, {"program_id": program_id, "nobody": new_id()}))
                 return len(batch)
-            instants, ids = [one["created_at"] for one in batch], [one["event_id"] for one in batch]
-            sent = {"program_id": program_id, "instants": instants, "events": ids}
+            until, ids = batch[-1]["created_at"], [one["event_id"] for one in batch]
+            sent = {"program_id": program_id, "until": until, "events": ids}
             await db.transact(lambda tx: tx.execute(_SENT, sent))
         return len(batch)
 
