@@ -52,7 +52,8 @@ async def _turns_red(copy: Path, breakage: Breakage) -> None:
 def _copied(into: Path, packages: Sequence[str]) -> Path:
     """A copy of the packages that may be broken, with what they need around them."""
     for package in packages:
-        shutil.copytree(ROOT / package, into / package)
+        # What is compiled may be written just now, by another worker.
+        shutil.copytree(ROOT / package, into / package, ignore=shutil.ignore_patterns("__pycache__"))
     for package in {*PACKAGES, "protos"} - set(packages):
         (into / package).symlink_to(ROOT / package)
     for file in ("conftest.py", "pyproject.toml"):
