@@ -26,16 +26,16 @@ async def measure(bench: Bench) -> list[Figure]:
     for _ in range(RUNS):
         for size in SIZES:
             for ledgers, address in (("", bench.ledger), ("_two_ledgers", bench.both)):
-                acknowledged, drained = await _rates(bench, size, address, 2 if ledgers else 1)
+                acknowledged, drained = await _rates(bench, size, address)
                 rates.setdefault(f"postbatch_{size}{ledgers}", []).append(acknowledged)
                 rates.setdefault(f"postbatch_{size}{ledgers}_until_drained", []).append(drained)
         baselines.append(await tpcb.best(bench.postgres))
     return [against(f"{name}_vs_tpcb", "postings/s", values, baselines) for name, values in rates.items()]
 
 
-async def _rates(bench: Bench, size: int, address: str, ledgers: int) -> tuple[float, float]:
+async def _rates(bench: Bench, size: int, address: str) -> tuple[float, float]:
     """Accepted postings a second, acknowledged and drained. Raises RuntimeError if one was not accepted."""
-    count, in_flight = (of * ledgers for of in SIZES[size])
+    count, in_flight = (of * len(bench.ledgers[address]) for of in SIZES[size])
     before = await bench.posted()
     result = await bench.send(address, bulk(spread(1), size, count, secrets.token_hex(8)), in_flight, count)
     started_s, took_s = time.monotonic(), count / result.rate

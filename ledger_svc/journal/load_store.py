@@ -89,6 +89,7 @@ async def load(
     accounts = {book.counting(key) for key in (*asked, *own, *named.accounts.values())} | own
     members = _members({*asked, *own, *named.accounts.values()}) | {*book.aliases.values()}
     locked = [*accounts.union(named.accounts.values())]
+    # Packed once, for the lots as well.
     columns = typed(LOCK, (*_columns(locked), book.program_id))
     reader = Reader(connection)
     async with connection.pipeline():
