@@ -25,14 +25,13 @@ from gateway.envoy.render import render
 from svckit.server import credentials
 
 RPC = "/rewards.ledger.v1.PointsService/RedeemPoints"
-LIMITER = frozenset(f"envoy.filters.http.{name}" for name in ("ratelimit", "refuse", "local_ratelimit"))
-GATE = LIMITER | {"envoy.filters.http.ext_authz"}
+GATE = frozenset(f"envoy.filters.http.{name}" for name in ("ext_authz", "refuse", "local_ratelimit"))
 
 
 @asynccontextmanager
 async def envoys(mesh: Mesh, parts: Parts, *left_out: frozenset[str]) -> AsyncIterator[list[int]]:
     """The ports of Envoys before one empty service, each with the mesh's own configuration less some of its filters.
-    Those that they have ask the mesh's own gatekeeper and limiter."""
+    Those that they have ask the mesh's own gatekeeper."""
     async with AsyncExitStack() as stack:
         upstream = choose_port(avoid=())
         argv = [sys.executable, "-m", "bench.empty", str(upstream), str(mesh.home / "pki" / "ledger_svc")]

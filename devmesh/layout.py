@@ -20,8 +20,6 @@ ROOT = Path(__file__).resolve().parent.parent
 _LISTENERS = (
     *SERVICES,
     *(f"{service}.metrics" for service in SERVICES),
-    "ratelimit",
-    "ratelimit.metrics",
     "provider",
     "mailbox",
     "traces",
@@ -40,8 +38,8 @@ class PortInUseError(Exception):
 class Layout:
     """One mesh on disk and on the loopback interface. `home` is kept between runs, `sockets` is new in each.
 
-    `ports` has a port for each listener: "rest", a service's name (gRPC), "<name>.metrics", "ratelimit", "provider",
-    "mailbox", "traces", "envoy.admin".
+    `ports` has a port for each listener: "rest", a service's name (gRPC), "<name>.metrics", "provider", "mailbox",
+    "traces", "envoy.admin".
     """
 
     def __init__(self, home: Path, sockets: Path, ports: Mapping[str, int]) -> None:

@@ -106,7 +106,6 @@ class Mesh:
             databases,
             *(self._start_service(name, databases) for name in SERVICES),
             start(parts.redis.part()),
-            start(parts.ratelimit()),
             start(parts.envoy()),
             start(parts.provider()),
             start(parts.mailbox()),

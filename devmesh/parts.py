@@ -73,11 +73,6 @@ class Parts:
         }
         return self._stand_in("provider", "fulfillment_svc.providers.sandbox", [], env, self._layout.ports["provider"])
 
-    def ratelimit(self) -> Part:
-        """The rate-limit service that Envoy asks."""
-        owner = {"REWARDS_PEERS": f"identity_svc={self._layout.address('identity_svc')}"}
-        return self._mutual_tls("ratelimit", "gateway.ratelimit", {**self._common_env("ratelimit"), **owner})
-
     def service(self, name: str) -> Part:
         """One of the four services."""
         return self._mutual_tls(name, name, self._service_env(name))
@@ -99,7 +94,7 @@ class Parts:
             listen_port=self._layout.ports["rest"],
             admin_port=self._layout.ports["envoy.admin"],
             tls_dir=self._authority.issue("gateway"),
-            upstreams={name: self._layout.address(name) for name in (*SERVICES, "ratelimit")},
+            upstreams={name: self._layout.address(name) for name in SERVICES},
             otlp=urlsplit(self.otlp).netloc,
             environment=self._mode,
             descriptors=_DESCRIPTORS,

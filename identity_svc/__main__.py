@@ -25,11 +25,13 @@ async def serve() -> None:
         pepper=Pepper(secret("REWARDS_PEPPER_FILE")),
         fingerprint_key=secret("REWARDS_FINGERPRINT_KEY_FILE"),
         public_url=os.environ.get("REWARDS_PUBLIC_URL", "http://127.0.0.1:8080"),
+        redis_url=required("REWARDS_REDIS_URL"),
     )
     db = Database(required("REWARDS_DATABASE_URL"))
     gate_db = Database(required("REWARDS_DATABASE_URL"), pool_size=4)
     service = Service(db, gate_db, settings, {name: clients.channel(config, name) for name in PROGRAM_KEEPERS})
     await server.serve(config, service.servicers, service.workers)
+    await service.limiter.close()
     await gate_db.close()
     await db.close()
 

@@ -31,6 +31,10 @@ from identity_svc.gatekeeper.gate import Gate
 from identity_svc.gatekeeper.servicer import Gatekeeper
 from identity_svc.gatekeeper.states import States
 from identity_svc.gatekeeper.usage import Usage
+from identity_svc.limits import leases
+from identity_svc.limits.buckets import Limiter, OwnBuckets, RedisBuckets
+from identity_svc.limits.meter import Meter
+from identity_svc.limits.quotas import Quotas
 from identity_svc.limits.servicer import LimitsServicer
 from identity_svc.people import People
 from identity_svc.pepper import Pepper
@@ -47,11 +51,13 @@ PROGRAM_KEEPERS = ("ledger_svc", "catalog_svc", "fulfillment_svc")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What this service alone is told. `public_url` is where partners reach the gateway: the tokens' issuer."""
+    """What this service alone is told. `public_url` is where partners reach the gateway: the tokens' issuer. Limits are
+    counted in the Redis at `redis_url`."""
 
     pepper: Pepper
     fingerprint_key: bytes
     public_url: str
+    redis_url: str
 
 
 # A token lives for half an hour and the same one comes back: who asks this often does not keep it.
@@ -96,6 +102,8 @@ class Service:
         audience, keyring = Audience.of(settings.public_url), Keyring(gate_db, settings.pepper, monotonic)
         proofs = Proofs(hasher, audience, Pace(monotonic, per_second=TOKENS_PER_S, burst=TOKENS_BURST))
         uses, gate = Usage(db), Gate(States(gate_db, monotonic), hasher, keyring, audience, clock)
+        self.limiter = Limiter(OwnBuckets(monotonic), RedisBuckets(settings.redis_url))
+        meter = Meter(self.limiter, Quotas(functools.partial(leases.lease, gate_db), monotonic))
         keepers = [programs_pb2_grpc.ProgramDirectoryServiceStub(channels[name]) for name in PROGRAM_KEEPERS]
         events = EventsServiceStub(channels["fulfillment_svc"])
         issuer = Issuer(hasher, Veil(settings.pepper))
@@ -105,9 +113,9 @@ class Service:
             CredentialsServicer(db, idempotency, issuer, keyring, pause),
             AccessServicer(db, idempotency, issuer, clock, pause),
             TokenServicer(db, proofs, keyring, audience, clock, pause),
-            LimitsServicer(gate_db),
+            LimitsServicer(),
             *people.servicers,
-            Gatekeeper(METHODS, gate, uses, clock),
+            Gatekeeper(METHODS, gate, meter, uses, clock),
         ]
         self.workers = [
             *people.workers,

@@ -47,13 +47,13 @@ def check(method: Method, caller: Principal) -> None:
         return
     if caller.kind is Kind.PUBLIC:
         raise Refused(Reason.UNAUTHENTICATED, "This operation needs a credential.")
-    allowed = {
-        Kind.SERVICE: bool(caller.name) and caller.name in access.services,
-        Kind.PARTNER: access.partner or (bool(access.scope) and access.scope in caller.scopes),
-        Kind.MEMBER: access.member and bool(caller.member_id),
-        Kind.OPERATOR: access.operator,
-    }
-    if not allowed[caller.kind]:
+    kind = caller.kind
+    if not (
+        (kind is Kind.SERVICE and caller.name and caller.name in access.services)
+        or (kind is Kind.PARTNER and (access.partner or (access.scope and access.scope in caller.scopes)))
+        or (kind is Kind.MEMBER and access.member and caller.member_id)
+        or (kind is Kind.OPERATOR and access.operator)
+    ):
         needed = f"the scope {access.scope}" if access.scope else "another kind of credential"
         raise Refused(Reason.PERMISSION_DENIED, f"This operation needs {needed}.")
 

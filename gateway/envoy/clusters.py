@@ -1,4 +1,4 @@
-"""Where Envoy sends requests on: the services, the limiter, and the receiver of traces."""
+"""Where Envoy sends requests on: the services and the receiver of traces."""
 
 import ipaddress
 from typing import Any, Final
@@ -38,7 +38,7 @@ def _cluster(name: str, address: str) -> dict[str, Any]:
         "type": "STATIC" if _is_ip(host) else "STRICT_DNS",
         "lb_policy": "LEAST_REQUEST",
         "connect_timeout": "0.5s",
-        # Envoy's defaults (1,024 of each) are a limit that one busy partner meets; the limiter bounds callers.
+        # Envoy's defaults (1,024 of each) are a limit that one busy partner meets; the gatekeeper bounds callers.
         "circuit_breakers": {
             "thresholds": [
                 {

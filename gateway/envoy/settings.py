@@ -18,7 +18,7 @@ from svckit.config import required
 class GatewaySettings:
     """The gateway's surroundings.
 
-    `upstreams` maps a name of the mesh ("ledger_svc", "ratelimit") to host:port. `tls_dir` has tls.crt,
+    `upstreams` maps a name of the mesh ("ledger_svc") to host:port. `tls_dir` has tls.crt,
     tls.key and ca.crt of the name `gateway`. `otlp` is the host:port of an OTLP receiver over gRPC, or None.
     `versions` are the versions that are on their way out, by the roots of their paths.
     The admin port is always on loopback: whoever reaches it can stop the gateway.

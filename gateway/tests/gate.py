@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import envoy
 import yarl
-from envoy_min import authz_pb2, rls_pb2
+from envoy_min import authz_pb2
 from google.protobuf.message import Message
 from rewards.options.v1.options_pb2 import Deprecation
 
@@ -28,7 +28,6 @@ from gateway.tests.upstreams import Answer, Seen, Service, listening, refusal
 from gateway.versions import VERSIONS
 
 CHECK = "/envoy.service.auth.v3.Authorization/Check"
-LIMIT = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit"
 ECHO = "ProbeService/Echo"
 NAMES = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc", "probe_svc")
 AUTH = {"authorization": "Bearer good"}
@@ -137,13 +136,12 @@ async def running(  # noqa: PLR0913 - each is one way in which a test's gate may
     authority: Authority,
     descriptors: Path,
     *,
-    limiter: str | None = None,
     otlp: str | None = None,
     elsewhere: dict[str, str] | None = None,
     edit: Callable[[str], str] = str,
     versions: Mapping[str, Deprecation] = VERSIONS,
 ) -> AsyncIterator[Gate]:
-    """Starts Envoy and what is behind it. `limiter` is the address of a real one; without it none is counted.
+    """Starts Envoy and what is behind it.
 
     `elsewhere` has the addresses of services that the test starts itself. `edit` may break the configuration.
     `versions` are those that are on their way out.
@@ -153,17 +151,13 @@ async def running(  # noqa: PLR0913 - each is one way in which a test's gate may
         upstreams = {}
         for name, service in services.items():
             upstreams[name] = f"127.0.0.1:{await stack.enter_async_context(listening(service, authority.issue(name)))}"
-        if limiter is None:
-            services["ratelimit"] = Service()
-            port = await stack.enter_async_context(listening(services["ratelimit"], authority.issue("ratelimit")))
-            limiter = f"127.0.0.1:{port}"
         listen, admin = choose_port(), choose_port()
         settings = GatewaySettings(
             listen_host="127.0.0.1",
             listen_port=listen,
             admin_port=admin,
             tls_dir=authority.issue("gateway"),
-            upstreams={**upstreams, **(elsewhere or {}), "ratelimit": limiter},
+            upstreams={**upstreams, **(elsewhere or {})},
             otlp=otlp,
             environment="development",
             descriptors=descriptors,
@@ -177,59 +171,61 @@ async def running(  # noqa: PLR0913 - each is one way in which a test's gate may
 
 
 def reset(gate: Gate) -> None:
-    """Back to how it starts: everybody is let in, nobody is counted, no service knows an answer."""
+    """Back to how it starts: everybody is let in and far from any limit, no service knows an answer."""
     for service in gate.services.values():
         service.answers.clear()
         service.seen.clear()
     gate.services["identity_svc"].answers[CHECK] = gatekeeper
-    if "ratelimit" in gate.services:
-        gate.services["ratelimit"].answers[LIMIT] = Answer(
-            [rls_pb2.RateLimitResponse(overall_code=rls_pb2.RateLimitResponse.OK)]
-        )
 
 
 def gatekeeper(seen: Seen) -> Answer:
-    """Lets everybody in, as a partner if there is an authorization, but for the token "expired"; "narrow" is to be
-    refused behind the limiter."""
+    """Lets everybody in, as a partner if there is an authorization, but for the tokens "expired" and "narrow"."""
+    return Answer([verdict(seen)])
+
+
+def verdict(seen: Seen) -> authz_pb2.CheckResponse:
     http = authz_pb2.CheckRequest.FromString(seen.request).attributes.request.http
     token = http.headers.get("authorization", "").removeprefix("Bearer ")
     if token == "expired":
-        return Answer([denial(*EXPIRED, native="x-envoy-original-path" not in http.headers)])
+        return denial(*EXPIRED, native="x-envoy-original-path" not in http.headers)
     response = authz_pb2.CheckResponse()
-    response.ok_response.SetInParent()
+    response.ok_response.headers_to_remove.append("x-rewards-peer")
     partner = {"kind": "partner", "program": "acme", "credential": token, "scopes": "a b"}
-    for key, value in (partner if token else {"kind": "public"}).items():
+    for key, value in {"limits": COUNTED, **(partner if token else {"kind": "public"})}.items():
         option = response.ok_response.headers.add(append_action=OVERWRITE)
         option.header.key, option.header.value = f"x-rewards-{key}", value
     if token:
-        response.dynamic_metadata.update(
-            {"credential": token, "rps": "20", "burst": "40", "daily": "1000", "cost": "1"}
-        )
+        response.dynamic_metadata.update({"credential": token})
     if token == "narrow":
         response.dynamic_metadata.update({"refusal": in_grpc(7, "PERMISSION_DENIED", NARROW)})
-    return Answer([response])
+    return response
 
 
+COUNTED = "20 40 39 1 1000 999 60"
 EXPIRED = (401, 16, "TOKEN_EXPIRED", "The token has expired.")
 NARROW = "This operation needs the scope points:write."
 
 
 def in_grpc(code: int, reason: str, message: str, **more: str) -> dict[str, str]:
-    """A refusal as the gatekeeper and the limiter leave it beside the request."""
+    """A refusal as the gatekeeper leaves it beside the request."""
     status = refusal(code, message, reason).status
     assert status is not None
     details = base64.b64encode(status.SerializeToString()).decode().rstrip("=")
     return {"grpc-status": str(code), "grpc-message": message, "grpc-status-details-bin": details, **more}
 
 
-def limiter(code: int, reason: str, message: str, told: Mapping[str, str]) -> Answer:
-    """The limiter's answer when it refuses; `told` are the headers that it has for the caller."""
-    answer = rls_pb2.RateLimitResponse(overall_code=rls_pb2.RateLimitResponse.OK)
-    for key, value in told.items():
-        answer.response_headers_to_add.add(key=key, value=value)
-    if code:
-        answer.dynamic_metadata.update({"refusal": in_grpc(code, reason, message, **{"retry-after": "3"})})
-    return Answer([answer])
+def over(code: int, reason: str, message: str, told: Mapping[str, str]) -> Callable[[Seen], Answer]:
+    """The gatekeeper when a known caller is over a limit; `told` are the headers that it has for the caller."""
+
+    def answer(seen: Seen) -> Answer:
+        response = verdict(seen)
+        for key, value in told.items():
+            option = response.ok_response.response_headers_to_add.add(append_action=OVERWRITE)
+            option.header.key, option.header.value = key, value
+        response.dynamic_metadata.update({"refusal": in_grpc(code, reason, message, **{"retry-after": "3"})})
+        return Answer([response])
+
+    return answer
 
 
 def denial(status: int, code: int, reason: str, message: str, *, native: bool) -> authz_pb2.CheckResponse:

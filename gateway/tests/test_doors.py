@@ -13,7 +13,7 @@ from grpc_status import rpc_status
 from rewards.identity.v1 import credentials_pb2, credentials_pb2_grpc, tokens_pb2
 from rewards.ledger.v1 import points_pb2, points_pb2_grpc
 
-from gateway.tests.gate import CHECK, LIMIT, Gate
+from gateway.tests.gate import CHECK, COUNTED, Gate
 from gateway.tests.upstreams import Answer, refusal
 
 BALANCE = "PointsService/GetBalance"
@@ -55,6 +55,7 @@ async def test_nothing_that_a_caller_says_of_itself_is_believed(gate: Gate) -> N
             "x-rewards-program": "acme",
             "x-rewards-credential": "good",
             "x-rewards-scopes": "a b",
+            "x-rewards-limits": COUNTED,
         }
     asked = [authz_pb2.CheckRequest.FromString(seen.request) for seen in gate.services["identity_svc"].calls(CHECK)]
     assert [request.attributes.request.http.headers.get("x-envoy-original-path") for request in asked] == [
@@ -71,7 +72,13 @@ async def test_the_gatekeeper_is_asked_about_the_rpc(gate: Gate) -> None:
     http = authz_pb2.CheckRequest.FromString(asked.request).attributes.request.http
     assert http.path == "/rewards.ledger.v1.PointsService/GetBalance"
     assert http.headers["x-api-key"] == "rk"
-    assert set(http.headers) == {"authorization", "x-api-key", "content-type", "x-envoy-original-path"}
+    assert set(http.headers) == {
+        "authorization",
+        "x-api-key",
+        "content-type",
+        "x-envoy-original-path",
+        "x-rewards-peer",
+    }
 
 
 async def test_services_get_a_deadline_and_no_credential(gate: Gate) -> None:
@@ -153,7 +160,6 @@ async def test_operators_enter_by_native_grpc_only(gate: Gate) -> None:
         "/rewards.probe.v1.ProbeService/Inside",
         "/rewards.probe.v1.ProbeService/Undeclared",
         CHECK,
-        LIMIT,
         "/grpc.health.v1.Health/Check",
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
         "/rewards.ledger.v1.PointsService/GetBalance/",

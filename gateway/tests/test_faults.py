@@ -2,26 +2,19 @@
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from google.protobuf.duration_pb2 import Duration
-from rewards.identity.v1 import limits_pb2, signin_pb2, tokens_pb2
+from rewards.identity.v1 import signin_pb2, tokens_pb2
 from rewards.ledger.v1 import points_pb2
 
 from devmesh.pki import Authority
-from devmesh.redis import throwaway_redis
 from devmesh.sockets import choose_port
 from gateway.openapi.document import PATH
-from gateway.ratelimit.buckets import Limiter, OwnBuckets, RedisBuckets
-from gateway.ratelimit.quotas import Quotas
-from gateway.ratelimit.servicer import RateLimitServicer
 from gateway.tests.gate import Gate, Reply, assert_refused, path_of, running, until
 from gateway.tests.upstreams import Answer, Service, listening, refusal
-from svckit.testing import serving
 
 BALANCE = "PointsService/GetBalance"
 DONE = Answer([points_pb2.GetBalanceResponse(balance=1)])
@@ -127,34 +120,6 @@ async def test_without_memory_to_spare_callers_are_told_to_wait(
         assert reply.headers["retry-after"] == "1"
 
 
-def narrow(bootstrap: str) -> str:
-    """The local buckets with so little in them that a busy machine can use it up."""
-    assert bootstrap.count('"max_tokens": 400,') == bootstrap.count('"tokens_per_fill": 200') == 2
-    smaller = bootstrap.replace('"max_tokens": 400,', '"max_tokens": 20,')
-    return smaller.replace('"tokens_per_fill": 200', '"tokens_per_fill": 1')
-
-
-async def test_without_the_limiter_callers_are_still_bounded(
-    tmp_path: Path, authority: Authority, descriptors: Path
-) -> None:
-    nobody = f"127.0.0.1:{choose_port()}"
-    async with running(tmp_path, authority, descriptors, limiter=nobody, edit=narrow) as gate:
-        gate.answer("ledger_svc", BALANCE, DONE)
-        gate.answer("identity_svc", "TokenService/IssueToken", Answer([tokens_pb2.IssueTokenResponse()]))
-        loop = asyncio.get_running_loop()
-        started_s = loop.time()
-        replies = await asyncio.gather(*(balance(gate) for _ in range(100)))
-        statuses = Counter(reply.status for reply in replies)
-        assert 20 <= statuses[200] <= 20 + (loop.time() - started_s) + 1
-        over = next(reply for reply in replies if reply.status == 429)
-        assert_refused(over, 429, 2004, "RATE_LIMITED")
-        assert over.headers["retry-after"]
-        # Each has a bucket of its own, and those without a credential have their address's.
-        assert (await balance(gate, "another")).status == 200
-        asked = [gate.call("POST", "/oauth/token", raw=b"", headers={"authorization": ""}) for _ in range(100)]
-        assert {reply.status for reply in await asyncio.gather(*asked)} == {200, 429}
-
-
 async def test_an_address_guesses_only_so_often_whatever_credentials_it_shows(
     tmp_path: Path, authority: Authority, descriptors: Path
 ) -> None:
@@ -184,55 +149,17 @@ async def test_an_address_guesses_only_so_often_whatever_credentials_it_shows(
 async def test_an_address_gets_the_document_only_so_often(
     tmp_path: Path, authority: Authority, descriptors: Path
 ) -> None:
-    # Envoy answers by itself there, and asks the limiter for what leads to a service only.
-    async with running(tmp_path, authority, descriptors, edit=narrow) as gate:
+    def poor(bootstrap: str) -> str:
+        assert bootstrap.count('"max_tokens": 400,') == bootstrap.count('"tokens_per_fill": 200') == 1
+        return bootstrap.replace('"max_tokens": 400,', '"max_tokens": 20,').replace('_fill": 200,', '_fill": 1,')
+
+    # Envoy answers by itself there, and asks the gatekeeper for what leads to a service only.
+    async with running(tmp_path, authority, descriptors, edit=poor) as gate:
         replies = await asyncio.gather(*(gate.call("GET", PATH) for _ in range(100)))
         assert {reply.status for reply in replies} == {200, 429}
         over = next(reply for reply in replies if reply.status == 429)
         assert_refused(over, 429, 2004, "RATE_LIMITED")
         assert int(over.headers["retry-after"]) >= 1
-
-
-async def unlimited(request: limits_pb2.LeaseQuotaRequest) -> limits_pb2.LeaseQuotaResponse:
-    """Hands out whole quotas of a day without an end."""
-    lasts = Duration(seconds=86_400)
-    return limits_pb2.LeaseQuotaResponse(granted=request.requests_per_day, day="2026-03-01", lasts=lasts)
-
-
-@pytest.fixture
-async def limited(tmp_path: Path, authority: Authority, descriptors: Path) -> AsyncIterator[Gate]:
-    """A gate with the real limiter and a real Redis."""
-    async with AsyncExitStack() as stack:
-        redis = await stack.enter_async_context(throwaway_redis())
-        shared = RedisBuckets(redis.url, timeout_s=5)
-        stack.push_async_callback(shared.close)
-        limiter = Limiter(OwnBuckets(), shared)
-        stack.push_async_callback(limiter.told)
-        servicer = RateLimitServicer(limiter, Quotas(unlimited))
-        address = await stack.enter_async_context(serving(authority.issue("ratelimit"), [servicer]))
-        yield await stack.enter_async_context(running(tmp_path, authority, descriptors, limiter=address))
-
-
-async def test_the_whole_way_of_a_limit(limited: Gate) -> None:
-    limited.answer("ledger_svc", BALANCE, DONE)
-    started = asyncio.get_running_loop().time()
-    # A few at a time: the limiter shares this test's event loop, and Envoy waits 0.3 s for it.
-    replies = [reply for _ in range(40) for reply in await asyncio.gather(*(balance(limited) for _ in range(5)))]
-    took_s = asyncio.get_running_loop().time() - started
-    statuses = Counter(reply.status for reply in replies)
-    assert 40 <= statuses[200] <= 40 + 20 * (took_s + 1)
-    assert statuses[200] + statuses[429] == 200
-    assert statuses[429]
-    assert len(limited.calls("ledger_svc", BALANCE)) == statuses[200]
-    over = next(reply for reply in replies if reply.status == 429)
-    assert_refused(over, 429, 2004, "RATE_LIMITED")
-    told = {name: int(over.headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset")}
-    assert told == {"limit": 40, "remaining": 0, "reset": 2}
-    assert over.headers["retry-after"] == "1"
-    other = await balance(limited, "another")
-    assert (other.status, other.headers["x-ratelimit-remaining"]) == (200, "39")
-    numbers = limited.calls("ledger_svc", BALANCE)[-1].metadata["x-rewards-limits"].split()
-    assert (numbers[:4], numbers[4]) == (["20", "40", "39", "1"], "1000")
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ KNOWN = {
     "x-request-id",
     "x-rewards-credential",
     "x-rewards-kind",
+    "x-rewards-limits",
     "x-rewards-program",
     "x-rewards-scopes",
     "x-trace-id",

@@ -20,7 +20,7 @@ from gateway.openapi.document import PATH
 from gateway.surface import published
 from gateway.tests.conftest import DESCRIPTORS
 
-PEERS = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc", "ratelimit")
+PEERS = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc")
 
 
 @pytest.fixture(scope="module")

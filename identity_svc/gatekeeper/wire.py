@@ -17,13 +17,16 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.struct_pb2 import Struct
 from google.rpc.status_pb2 import Status
 
-from identity_svc.gatekeeper.rules import Caller
+from identity_svc.limits.meter import HEADER, Spent
 from svckit import admission
 from svckit.call import Kind, Principal
 from svckit.errors import Refused, spec
 
 # HeaderAppendAction.OVERWRITE_IF_EXISTS_OR_ADD: what a client sent under this name does not get through.
 _OVERWRITE: Final = 2
+# Where Envoy tells whose address a request comes from.
+PEER: Final = "x-rewards-peer"
+_TOLD: Final = ("x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset")
 _DETAILS: Final = "grpc-status-details-bin"
 _UNAUTHORIZED: Final = 401
 _CREDENTIALS: Final = ("authorization", "x-api-key")
@@ -37,36 +40,38 @@ _PRINCIPAL: Final = (
 
 def open_to_all(*, keep_credentials: bool) -> CheckResponse:
     """Lets a request through without looking at its credential, which the service behind may still read."""
-    removed = _PRINCIPAL if keep_credentials else (*_PRINCIPAL, *_CREDENTIALS)
+    removed = (*_PRINCIPAL, PEER, *(() if keep_credentials else _CREDENTIALS))
     kind = _header(admission.HEADER_KIND, Kind.PUBLIC.value)
     return CheckResponse(status=Status(), ok_response=OkHttpResponse(headers=[kind], headers_to_remove=removed))
 
 
-def admitted(caller: Caller, cost: int, refused: Refused | None = None) -> CheckResponse:
-    """Lets an authenticated request through: who it is goes to the service, what it may spend to the limiter. One that
-    is refused all the same goes on to be counted, and is refused by the filter behind the limiter."""
-    plan = caller.plan
-    passed = _passed(caller.principal, plan.requests_per_second, plan.burst, plan.requests_per_day, cost)
-    if refused is None:
-        return passed
-    counted = CheckResponse()
-    counted.CopyFrom(passed)
-    counted.dynamic_metadata.update({"refusal": _in_grpc(refused.status())})
-    return counted
-
-
-# A caller's calls differ in nothing but their cost, and making the answer would be half of the gatekeeper's work.
+# A caller's calls differ in nothing but what is left of its limits, and making the answer would be half of the work.
 @lru_cache(maxsize=10_000)
-def _passed(principal: Principal, rps: int, burst: int, daily: int, cost: int) -> CheckResponse:
+def admitted(principal: Principal) -> CheckResponse:
+    """Lets an authenticated request through: who it is goes to the service, and into Envoy's log. Not to be changed."""
     fields = _principal(principal)
     headers = [_header(name, value) for name, value in fields if value]
-    removed = (*(name for name, value in fields if not value), *_CREDENTIALS)
-    limits = Struct()
-    limits.update(
-        {"credential": principal.name, "rps": str(rps), "burst": str(burst), "daily": str(daily), "cost": str(cost)}
-    )
+    removed = (*(name for name, value in fields if not value), PEER, *_CREDENTIALS)
+    known = Struct()
+    known.update({"credential": principal.name})
     ok = OkHttpResponse(headers=headers, headers_to_remove=removed)
-    return CheckResponse(status=Status(), ok_response=ok, dynamic_metadata=limits)
+    return CheckResponse(status=Status(), ok_response=ok, dynamic_metadata=known)
+
+
+def counted(answer: CheckResponse, spent: Spent, refused: Refused | None) -> CheckResponse:
+    """An answer that lets a request through, with what its caller is told of its limits. One that is refused all the
+    same takes the way of a service's refusals, by the filter behind: Envoy's own denials know no codes of gRPC."""
+    made = CheckResponse()
+    made.CopyFrom(answer)
+    ok = made.ok_response
+    if spent.nearest is not None:
+        told = zip(_TOLD, spent.nearest, strict=True)
+        ok.response_headers_to_add.extend(_header(name, str(value)) for name, value in told)
+    if refused is None:
+        ok.headers.append(_header(HEADER, spent.counted))
+    else:
+        made.dynamic_metadata.update({"refusal": _in_grpc(refused)})
+    return made
 
 
 def denied(refused: Refused, headers: Mapping[str, str]) -> CheckResponse:
@@ -91,8 +96,10 @@ def _form(status: Status, headers: Mapping[str, str]) -> tuple[str, list[HeaderV
     return MessageToJson(status, indent=None), [_header("content-type", "application/json")]
 
 
-def _in_grpc(status: Status) -> dict[str, str]:
-    return {"grpc-status": str(status.code), "grpc-message": status.message, _DETAILS: _encoded(status)}
+def _in_grpc(refused: Refused) -> dict[str, str]:
+    status = refused.status()
+    headers = {"grpc-status": str(status.code), "grpc-message": status.message, _DETAILS: _encoded(status)}
+    return headers if refused.retry_after_s is None else {**headers, "retry-after": str(refused.retry_after_s)}
 
 
 def _encoded(status: Status) -> str:
@@ -115,5 +122,6 @@ def _principal(principal: Principal) -> Iterable[tuple[str, str]]:
     )
 
 
+@lru_cache(maxsize=10_000)
 def _header(key: str, value: str) -> HeaderValueOption:
     return HeaderValueOption(header=HeaderValue(key=key, value=value), append_action=_OVERWRITE)

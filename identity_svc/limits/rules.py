@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-# A limiter that dies loses at most one part, and a quota is used up in about so many transactions.
+# A process that dies loses at most one part, and a quota is used up in about so many transactions.
 PARTS: Final = 100
 
 
@@ -21,8 +21,9 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A part that is handed out, what is then left for others, and how long the day lasts."""
+    """A part of a UTC day that is handed out, what is then left for others, and how long the day lasts."""
 
+    day: date
     granted: int
     left: int
     lasts: timedelta
@@ -39,4 +40,4 @@ def lease(found: Account, quota: int, needed: int) -> tuple[Account, Lease]:
     free = max(quota - leased, 0)
     granted = 0 if free < needed else min(free, max(needed, -(-quota // PARTS)))
     lasts = datetime.combine(day + timedelta(days=1), time(), UTC) - found.now
-    return replace(found, day=day, leased=leased + granted), Lease(granted, free - granted, lasts)
+    return replace(found, day=day, leased=leased + granted), Lease(day, granted, free - granted, lasts)

@@ -37,7 +37,11 @@ from svckit.errors import Reason, Refused, from_status
 from svckit.testing import headers, partner, serving
 
 PEPPER = Pepper(b"a pepper of tests, 32 bytes long.")
-SETTINGS = Settings(pepper=PEPPER, fingerprint_key=b"fingerprints", public_url="https://api.example.test")
+# Limits are then of this process; what processes share is another test's matter.
+NOWHERE = "unix:///nowhere/redis.sock"
+SETTINGS = Settings(
+    pepper=PEPPER, fingerprint_key=b"fingerprints", public_url="https://api.example.test", redis_url=NOWHERE
+)
 OPERATOR = Principal(Kind.OPERATOR, "rk_op_test")
 PROGRAM = programs_pb2.Program(
     program_id="acme",
@@ -214,6 +218,7 @@ async def running(url: str, authority: Authority, clocks: Clocks, time: Time | N
         service = Service(db, gate_db, SETTINGS, channels, time or clocks.time())
         built, _, port = server.build(Config(listen="127.0.0.1:0", tls_dir=ours), service.servicers)
         await built.start()
+        stack.push_async_callback(service.limiter.close)
         stack.push_async_callback(built.stop, 0)
         address = f"127.0.0.1:{port}"
         gateway = await stack.enter_async_context(open_channel(address, "identity_svc", authority.issue("gateway")))

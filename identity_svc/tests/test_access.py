@@ -47,7 +47,7 @@ async def test_a_partners_own_key_has_its_makers_program_partner_and_plan(identi
     answer = await identity.check(BALANCE, {"x-api-key": made.api_key})
     headers, _ = passed(answer)
     assert (headers["x-rewards-program"], headers["x-rewards-scopes"]) == ("acme", "points:read")
-    assert answer.dynamic_metadata["rps"] == "2"
+    assert headers["x-rewards-limits"].startswith("2 4 3 ")
     (entry,) = [one for one in (await listed(identity, client.client_id)).credentials if one.name == "made"]
     assert (entry.credential_id, entry.partner_id, entry.plan_id) == (made.key_id, "north", "small")
 
@@ -172,8 +172,9 @@ async def test_a_plan_may_price_an_operation_of_its_own(identity: Running) -> No
     assert list((await identity.operate("ListPlans", pb.ListPlansRequest())).plans) == [priced]
     identity.clocks.pass_s(1)
     headers = {"authorization": f"Bearer {bearer}"}
-    for path, cost in ((REDEEM, "7"), (BALANCE, "1")):
-        assert (await identity.check(path, headers)).dynamic_metadata["cost"] == cost
+    for path, left in ((REDEEM, "393"), (BALANCE, "392")):
+        answered, _ = passed(await identity.check(path, headers))
+        assert answered["x-rewards-limits"].split()[2] == left
     priced.costs["Nothing"] = 1
     assert await reason(identity.operate("PutPlan", pb.PutPlanRequest(plan=priced))) == "INVALID_REQUEST"
     del priced.costs["Nothing"]

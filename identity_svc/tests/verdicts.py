@@ -1,4 +1,4 @@
-"""The gatekeeper's answers, read as Envoy and the filter behind the limiter read them."""
+"""The gatekeeper's answers, read as Envoy and the filter behind it read them."""
 
 import base64
 import json
@@ -29,8 +29,9 @@ def denied(answer: object) -> tuple[int, str]:
 
 
 def barred(answer: object) -> str:
-    """The reason for which a caller is refused behind the limiter, in the headers of a gRPC answer."""
+    """The reason for which a caller whom the gatekeeper knows is refused, in the headers of a gRPC answer."""
     headers, _ = passed(answer)
+    assert "x-rewards-limits" not in headers
     refusal = dict(answer.dynamic_metadata["refusal"])  # type: ignore[attr-defined]
     status = in_grpc(refusal["grpc-status-details-bin"])
     assert (refusal["grpc-status"], refusal["grpc-message"]) == (str(status.code), status.message)

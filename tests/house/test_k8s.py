@@ -21,9 +21,8 @@ ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
 SITE = K8S / "overlays" / "production"
 SERVICES = ("identity_svc", "ledger_svc", "catalog_svc", "fulfillment_svc")
-SERVERS = (*SERVICES, "ratelimit")
-FOLDERS = {"ratelimit": "gateway/ratelimit", "gateway": "gateway/envoy"}
-MESH = (*SERVERS, "gateway")
+FOLDERS = {"gateway": "gateway/envoy"}
+MESH = (*SERVICES, "gateway")
 STAND_IN = ROOT / "fulfillment_svc" / "providers" / "sandbox"
 # Of a migration only; the owner's address has no place in a pod that serves.
 OWNERS = "REWARDS_MIGRATION_URL"
@@ -148,7 +147,7 @@ def peers(name: str) -> dict[str, str]:
 def called(name: str) -> set[str]:
     """Whom a part of the mesh calls: a server names its peers in its code, the gateway sends to everybody."""
     if name == "gateway":
-        return set(SERVERS)
+        return set(SERVICES)
     return literals(FOLDERS.get(name, name)) & set(SERVICES) - {name}
 
 
@@ -178,11 +177,10 @@ def test_every_part_of_the_mesh_runs_once() -> None:
     assert len(BY_NAME) == len(DOCS)
     assert {name for kind, name in BY_NAME if kind == "Deployment"} == {dns(name) for name in MESH}
     assert {name for kind, name in BY_NAME if kind == "Job"} == {f"{dns(name)}-migration" for name in SERVICES}
-    for name in SERVERS:
-        module = "gateway.ratelimit" if name == "ratelimit" else name
+    for name in SERVICES:
         container = pod("Deployment", dns(name))["containers"][0]
-        assert [*container["command"], *container["args"]] == ["python", "-m", module]
-        assert (ROOT / module.replace(".", "/") / "__main__.py").is_file()
+        assert [*container["command"], *container["args"]] == ["python", "-m", name]
+        assert (ROOT / name / "__main__.py").is_file()
 
 
 def test_the_site_sets_every_tag_and_count() -> None:

@@ -64,7 +64,7 @@ async def ended(api: Api, redemption_id: str) -> str:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize(
-    "victim", ["ledger_svc", "fulfillment_svc", "catalog_svc", "identity_svc", "provider", "redis", "ratelimit"]
+    "victim", ["ledger_svc", "fulfillment_svc", "catalog_svc", "identity_svc", "provider", "redis"]
 )
 async def test_kill_during_redemptions(api: Api, mesh: Mesh, victim: str) -> None:
     member_id = await api.member(points=POINTS)

@@ -1,4 +1,4 @@
-"""Limits and quotas as partners see them: through two Envoys, with and without Redis, over a limiter's death."""
+"""Limits and quotas as partners see them: through two Envoys, with and without Redis, over a gatekeeper's death."""
 
 import asyncio
 import signal
@@ -124,6 +124,14 @@ async def test_any_credential_reads_its_limits(http: aiohttp.ClientSession, plan
     assert told == {"limit": 50, "remaining": rate["remaining"], "reset": rate["resetSeconds"]}
 
 
+async def test_who_shows_no_credential_is_counted_by_the_address(http: aiohttp.ClientSession) -> None:
+    async with http.get("/.well-known/jwks.json") as answer:
+        told = {name: int(answer.headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset")}
+    assert answer.status == 200
+    assert (told["limit"], told["remaining"] < 200) == (200, True)
+    assert told["reset"] >= 1
+
+
 async def test_a_call_that_its_scope_does_not_cover_is_counted_and_stays_a_403(
     http: aiohttp.ClientSession, plans: Plans
 ) -> None:
@@ -137,7 +145,7 @@ async def test_a_call_that_its_scope_does_not_cover_is_counted_and_stays_a_403(
     assert (spent.status, spent.code) == (429, 2005)
 
 
-async def test_a_quota_holds_over_two_doors_without_redis_and_over_a_limiters_death(
+async def test_a_quota_holds_over_two_doors_without_redis_and_over_a_gatekeepers_death(
     mesh: Mesh, http: aiohttp.ClientSession, channel: grpc.aio.Channel, plans: Plans, tmp_path: Path
 ) -> None:
     quota, part = 300, 3
@@ -147,21 +155,21 @@ async def test_a_quota_holds_over_two_doors_without_redis_and_over_a_limiters_de
     judge = Judge(PLENTY, PLENTY)
 
     async def is_counted() -> bool:
-        """While no limiter answers, nobody knows of limits."""
+        """While no gatekeeper answers, nothing passes."""
         await Crowd(http).come(key, judge, 1)
         return judge.calls[-1].passed is not None
 
-    async with second_door(mesh, tmp_path, limiter=True) as url, aiohttp.ClientSession(url) as other:
+    async with second_door(mesh, tmp_path) as url, aiohttp.ClientSession(url) as other:
         crowd = Crowd(http, other)
         await crowd.come(key, judge, 25)
         mesh.kill("redis", signal.SIGSTOP)
         await crowd.come(key, judge, 25)
         mesh.kill("redis", signal.SIGCONT)
-        mesh.kill("ratelimit")
-        await mesh.ready("ratelimit")
+        mesh.kill("identity_svc")
+        await mesh.ready("identity_svc")
         await until(is_counted)
         await crowd.come(key, judge, 200)
-        # A part was lost with the limiter, and one may be left in the hands of each.
+        # A part was lost with the gatekeeper, and one may be left in the hands of each.
         assert quota - 3 * part - len(judge.unknown) <= len(judge.passed) <= quota
         for door in (http, other):
             answer = await limits(door, key)
@@ -188,10 +196,10 @@ async def test_redis_goes_and_comes_and_nothing_is_restarted(
     mesh.kill("redis", signal.SIGCONT)
     assert judge.refused
     assert judge.excess() <= TOLERANCE
-    async with second_door(mesh, tmp_path, limiter=True) as url, aiohttp.ClientSession(url) as other:
+    async with second_door(mesh, tmp_path) as url, aiohttp.ClientSession(url) as other:
 
         async def shared() -> bool:
-            """A limiter counts alone while it holds Redis for dead; then what one lets through the other knows, at
+            """A gatekeeper counts alone while it holds Redis for dead; then what one lets through the other knows, at
             least near the limit."""
             fresh = await plans.key(1, 5)
             seen = [(await limits(door, fresh)).result["rate"]["remaining"] for door in (http, other) * 2]

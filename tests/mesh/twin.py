@@ -1,4 +1,4 @@
-"""A second gatekeeper, limiter and Envoy beside a running mesh, on the same database, Redis and services."""
+"""A second gatekeeper and Envoy beside a running mesh, on the same database, Redis and services."""
 
 import functools
 from collections.abc import AsyncIterator
@@ -14,22 +14,18 @@ from gateway.envoy.render import render
 
 
 @asynccontextmanager
-async def second_door(mesh: Mesh, folder: Path, *, limiter: bool = False) -> AsyncIterator[str]:
-    """The address of a second REST surface, whose requests a second identity_svc judges, and, if it is wanted, a second
-    limiter counts."""
+async def second_door(mesh: Mesh, folder: Path) -> AsyncIterator[str]:
+    """The address of a second REST surface, whose requests a second identity_svc judges and counts."""
     async with AsyncExitStack() as stack:
-        names = ("identity_svc", "ratelimit") if limiter else ("identity_svc",)
-        twins = {name: await stack.enter_async_context(_started(_twin(mesh, name, folder))) for name in names}
+        twin = _twin(mesh, "identity_svc", folder)
+        await stack.enter_async_context(_started(twin))
         settings = mesh._parts.gateway_settings()
         listen = choose_port()
         settings = replace(
             settings,
             listen_port=listen,
             admin_port=choose_port(avoid=[listen]),
-            upstreams={
-                **settings.upstreams,
-                **{name: twin.command.env["REWARDS_LISTEN"] for name, twin in twins.items()},
-            },
+            upstreams={**settings.upstreams, "identity_svc": twin.command.env["REWARDS_LISTEN"]},
         )
         config = folder / "envoy.yaml"
         config.write_text(render(settings))
@@ -42,7 +38,7 @@ async def second_door(mesh: Mesh, folder: Path, *, limiter: bool = False) -> Asy
 
 
 def _twin(mesh: Mesh, name: str, folder: Path) -> Part:
-    first = mesh._parts.ratelimit() if name == "ratelimit" else mesh._parts.service(name)
+    first = mesh._parts.service(name)
     port = choose_port()
     env = {
         **first.command.env,

@@ -26,6 +26,8 @@ local KEPT = {
   ["webhook-id"] = PLAIN,
   ["webhook-timestamp"] = PLAIN,
   ["webhook-signature"] = PLAIN,
+  -- The gatekeeper's: Envoy has set it.
+  ["x-rewards-peer"] = PLAIN,
   -- Traces.
   ["traceparent"] = PLAIN,
   ["tracestate"] = PLAIN,

@@ -1,4 +1,4 @@
-"""The limiter with a real Redis, without it, and over the wire as Envoy calls it."""
+"""The limiter with a real Redis and without it."""
 
 import asyncio
 import shutil
@@ -6,19 +6,17 @@ import signal
 from collections.abc import AsyncIterator, Callable
 
 import pytest
-from envoy_min import rls_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from devmesh.process import Child, until_ready
 from devmesh.redis import RedisServer, throwaway_redis
 from devmesh.sockets import private_socket_dir
-from gateway.ratelimit.buckets import KEYS_MAX, Limiter, OwnBuckets, RedisBuckets
-from gateway.ratelimit.gcra import Limit, decide
+from identity_svc.limits.buckets import KEYS_MAX, Limiter, OwnBuckets, RedisBuckets
+from identity_svc.limits.gcra import Limit, decide
 
 SLOW = Limit(per_second=1, burst=100)
 NOWHERE = "unix:///nowhere/redis.sock"
-Code = rls_pb2.RateLimitResponse.Code
 
 
 @pytest.fixture(scope="module")

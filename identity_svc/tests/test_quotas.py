@@ -1,4 +1,4 @@
-"""Daily quotas as limiters spend them: never more than there is, whoever dies, and few questions."""
+"""Daily quotas as processes spend them: never more than there is, whoever dies, and few questions."""
 
 import asyncio
 from contextvars import ContextVar
@@ -6,10 +6,10 @@ from contextvars import ContextVar
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rewards.identity.v1.limits_pb2 import LeaseQuotaRequest, LeaseQuotaResponse
 
-from gateway.ratelimit.quotas import Quotas
-from gateway.tests.owner import DAY_S, Owner
+from identity_svc.limits.quotas import Quotas
+from identity_svc.limits.rules import Lease
+from identity_svc.tests.owner import DAY_S, Owner
 from svckit.errors import Reason, Refused
 
 QUOTA = 1_000
@@ -18,7 +18,7 @@ QUOTA = 1_000
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Here the question is what is decided, and the machine may be busy."""
-    monkeypatch.setattr("gateway.ratelimit.quotas.WAIT_S", 10)
+    monkeypatch.setattr("identity_svc.limits.quotas.WAIT_S", 10)
 
 
 def made(owner: Owner) -> Quotas:
@@ -81,11 +81,11 @@ async def test_a_day_ends_for_what_is_in_hand_as_well() -> None:
 def test_no_more_than_the_quota_passes_in_a_day_whatever_happens(quota: int, steps: list[tuple[int, int, str]]) -> None:
     async def play() -> None:
         owner = Owner()
-        limiters = [made(owner) for _ in range(3)]
+        processes = [made(owner) for _ in range(3)]
         spent: dict[int, int] = {}
         for which, amount, step in steps:
             if step == "die":
-                limiters[which] = made(owner)
+                processes[which] = made(owner)
             elif step == "lose":
                 owner.lost = 1
             elif step == "wait":
@@ -93,7 +93,7 @@ def test_no_more_than_the_quota_passes_in_a_day_whatever_happens(quota: int, ste
             else:
                 day = int(owner.now_s // DAY_S)
                 try:
-                    standing = await limiters[which].take("c", quota, amount)
+                    standing = await processes[which].take("c", quota, amount)
                 except Refused:
                     continue
                 spent[day] = spent.get(day, 0) + (min(amount, quota) if standing.allowed else 0)
@@ -102,13 +102,13 @@ def test_no_more_than_the_quota_passes_in_a_day_whatever_happens(quota: int, ste
     asyncio.run(play())
 
 
-async def test_a_limiter_that_dies_loses_at_most_a_part() -> None:
+async def test_a_process_that_dies_loses_at_most_a_part() -> None:
     owner = Owner()
     assert await passed(made(owner), 1) == 1
     assert await passed(made(owner), QUOTA) == QUOTA - QUOTA // 10
 
 
-async def test_two_limiters_leave_at_most_a_part_each() -> None:
+async def test_two_processes_leave_at_most_a_part_each() -> None:
     owner = Owner()
     one, other = made(owner), made(owner)
     assert await passed(one, 1) == 1
@@ -146,7 +146,7 @@ async def test_plans_that_alternate_lose_nothing() -> None:
 
 
 async def test_without_an_answer_a_call_is_refused_and_the_part_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.ratelimit.quotas.WAIT_S", 0.02)
+    monkeypatch.setattr("identity_svc.limits.quotas.WAIT_S", 0.02)
     owner = Owner()
     quotas = made(owner)
     owner.open.clear()
@@ -154,7 +154,7 @@ async def test_without_an_answer_a_call_is_refused_and_the_part_is_not_lost(monk
         with pytest.raises(Refused) as refused:
             await quotas.take("c", QUOTA, 1)
         assert (refused.value.reason, refused.value.retry_after_s) == (Reason.UNAVAILABLE, 1)
-    monkeypatch.setattr("gateway.ratelimit.quotas.WAIT_S", 10)
+    monkeypatch.setattr("identity_svc.limits.quotas.WAIT_S", 10)
     owner.open.set()
     assert await passed(quotas, 2 * QUOTA) == QUOTA
     assert owner.asked == 10
@@ -172,9 +172,9 @@ async def test_an_owner_that_fails_is_asked_again_by_the_next_call() -> None:
 async def test_the_asking_outlives_the_call_that_began_it() -> None:
     contexts: list[str | None] = []
 
-    async def lease(request: LeaseQuotaRequest) -> LeaseQuotaResponse:
+    async def lease(credential_id: str, quota: int, needed: int) -> Lease:
         contexts.append(remembered.get(None))
-        return await owner.lease(request)
+        return await owner.lease(credential_id, quota, needed)
 
     remembered: ContextVar[str | None] = ContextVar("call")
     remembered.set("a call with 0.3 s left")
@@ -184,7 +184,7 @@ async def test_the_asking_outlives_the_call_that_began_it() -> None:
 
 
 async def test_purses_are_bounded_and_the_longest_unused_goes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.ratelimit.quotas.KEYS_MAX", 3)
+    monkeypatch.setattr("identity_svc.limits.quotas.KEYS_MAX", 3)
     quotas = made(Owner())
     for who in "abcad":
         await quotas.take(who, QUOTA, 1)

@@ -2,13 +2,13 @@
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import date, timedelta
 
-from google.protobuf.duration_pb2 import Duration
-from rewards.identity.v1.limits_pb2 import LeaseQuotaRequest, LeaseQuotaResponse
-
+from identity_svc.limits.rules import Lease
 from svckit.errors import Reason, Refused
 
 DAY_S = 86_400
+FIRST = date(2026, 3, 1)
 
 
 @dataclass
@@ -27,16 +27,14 @@ class Owner:
     def clock(self) -> float:
         return self.now_s
 
-    async def lease(self, request: LeaseQuotaRequest) -> LeaseQuotaResponse:
+    async def lease(self, credential_id: str, quota: int, needed: int) -> Lease:
         self.asked += 1
         await self.open.wait()
-        day, passed_s = divmod(self.now_s, DAY_S)
-        key, quota, needed = (request.credential_id, int(day)), request.requests_per_day, request.needed
-        free = max(0, quota - self.leased.get(key, 0))
+        day, passed_s = divmod(int(self.now_s), DAY_S)
+        free = max(0, quota - self.leased.get((credential_id, day), 0))
         granted = 0 if free < needed else min(free, max(needed, quota // 10))
-        self.leased[key] = self.leased.get(key, 0) + granted
+        self.leased[credential_id, day] = self.leased.get((credential_id, day), 0) + granted
         if self.lost:
             self.lost -= 1
             raise Refused(Reason.UNAVAILABLE, "The answer is lost.")
-        lasts = Duration(seconds=DAY_S - int(passed_s))
-        return LeaseQuotaResponse(granted=granted, left=free - granted, day=str(int(day)), lasts=lasts)
+        return Lease(FIRST + timedelta(days=day), granted, free - granted, timedelta(seconds=DAY_S - passed_s))

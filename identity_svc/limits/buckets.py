@@ -13,7 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from gateway.ratelimit.gcra import Decision, Limit, decide
+from identity_svc.limits.gcra import Decision, Limit, decide
 
 KEYS_MAX: Final = 100_000
 # Whoever has used less than this of a bucket, by what Redis said this lately, does not wait for it to say so again.
@@ -152,6 +152,11 @@ class Limiter:
             self._own.give_back(own, key)
         self._own.hear(key, shared)
         return max(own, shared, key=lambda decision: decision.backlog_s) if shared.allowed else shared
+
+    async def close(self) -> None:
+        """Tells Redis what is left to tell, and ends all connections."""
+        await self.told()
+        await self._shared.close()
 
     async def told(self) -> None:
         """Waits until Redis has been told of all that has passed, or could not be."""

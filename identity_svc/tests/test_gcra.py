@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.ratelimit.gcra import Decision, Limit, decide
+from identity_svc.limits.gcra import Decision, Limit, decide
 
 LIMITS = st.builds(Limit, per_second=st.integers(1, 5_000), burst=st.integers(1, 1_000))
 GAPS_S = st.one_of(st.just(0.0), st.floats(0, 0.01), st.floats(0, 5))
