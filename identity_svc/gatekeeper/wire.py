@@ -122,6 +122,5 @@ def _principal(principal: Principal) -> Iterable[tuple[str, str]]:
     )
 
 
-@lru_cache(maxsize=10_000)
 def _header(key: str, value: str) -> HeaderValueOption:
     return HeaderValueOption(header=HeaderValue(key=key, value=value), append_action=_OVERWRITE)

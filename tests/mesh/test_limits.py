@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from rewards.identity.v1 import credentials_pb2 as pb
 from rewards.identity.v1 import limits_pb2
 from rewards.identity.v1.credentials_pb2_grpc import CredentialsServiceStub
 from rewards.identity.v1.limits_pb2_grpc import LimitsServiceStub
+from yarl import URL
 
 from devmesh.demo.partner import Answer
 from devmesh.mesh import Mesh
@@ -29,6 +31,9 @@ from tests.mesh.twin import second_door
 DAY_S = 86_400
 PLENTY = 1_000_000
 # By ErrorCode; whatever else it is, nobody knows whether the call was counted.
+UNKNOWN_MEMBER = 3001
+BALANCE = "/v1/GetBalance"
+ODD_PATHS = ("/v1//limits", "/v1/./limits", "/v1/%6Cimits", "/v1/Limits", "/v1/limits/")
 PASSED = {0: True, 2004: False, 2005: False}
 
 
@@ -122,6 +127,47 @@ async def test_any_credential_reads_its_limits(http: aiohttp.ClientSession, plan
     assert 0 < quota["resetSeconds"] <= DAY_S
     told = {name: int(second.headers[f"x-ratelimit-{name}"]) for name in ("limit", "remaining", "reset")}
     assert told == {"limit": 50, "remaining": rate["remaining"], "reset": rate["resetSeconds"]}
+
+
+async def test_no_form_of_a_call_gets_round_a_limit(
+    mesh: Mesh, http: aiohttp.ClientSession, channel: grpc.aio.Channel, plans: Plans
+) -> None:
+    """G65, and what tests of gateways know of it: other headers, paths, protocols, connections and operations."""
+    key, judge = await plans.key(1, 12), Judge(1, 12)
+    bearer, bare = {"authorization": f"Bearer {key}"}, {"x-api-key": key}
+
+    async def by_rest(session: aiohttp.ClientSession, headers: dict[str, str], path: str = "/v1/limits") -> bool | None:
+        method, body = ("POST", {"memberId": "m_nobody"}) if path == BALANCE else ("GET", None)
+        async with session.request(method, URL(path, encoded=True), json=body, headers=headers) as answer:
+            code = (await answer.json())["ErrorCode"]
+        return {**PASSED, UNKNOWN_MEMBER: True}.get(code)
+
+    async def by_grpc(_: aiohttp.ClientSession, headers: dict[str, str]) -> bool | None:
+        try:
+            await LimitsServiceStub(channel).GetLimits(limits_pb2.GetLimitsRequest(), metadata=tuple(headers.items()))
+        except grpc.aio.AioRpcError as refused:
+            return False if refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED else None
+        return True
+
+    others = [{"x-forwarded-for": f"192.0.2.{number}"} for number in range(5)]
+    others += [{"x-rewards-credential": "another"}, {"x-rewards-limits": "9 9 9 9 9 9 9"}, {"x-rewards-peer": "::1"}]
+    forms = [
+        *(partial(send, headers=shown) for send in (by_rest, by_grpc) for shown in (bearer, bare)),
+        *(partial(by_rest, headers={**bare, **more}) for more in others),
+        partial(by_rest, headers={"X-API-KEY": key}),
+        *(partial(by_rest, headers=bearer, path=path) for path in (BALANCE, *ODD_PATHS)),
+    ]
+    for _ in range(3):
+        for form in forms:
+            async with aiohttp.ClientSession(mesh.url) as fresh:
+                for session in (http, fresh):
+                    sent_s = time.monotonic()
+                    passed = await form(session)
+                    judge.calls.append(Call(sent_s, time.monotonic(), passed))
+    # What is another path is no operation, and the only thing that is neither passed nor refused.
+    assert len(judge.unknown) <= 3 * 2 * len(ODD_PATHS)
+    assert len(judge.refused) > len(judge.passed) >= 12
+    assert judge.excess() <= TOLERANCE
 
 
 async def test_who_shows_no_credential_is_counted_by_the_address(http: aiohttp.ClientSession) -> None:
