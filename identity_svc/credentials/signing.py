@@ -32,6 +32,8 @@ SETTLE: Final = timedelta(minutes=1)
 # Far longer than any token lives.
 VERIFIES_ON: Final = timedelta(days=1)
 ROTATES_AFTER: Final = timedelta(days=30)
+# What takes longer to read is too old when it comes.
+WAIT_S: Final = STATE_AGE_MAX_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class Keyring:
     async def _read(self) -> None:
         read_at_s = self._monotonic()
         try:
-            async with asyncio.timeout(STATE_AGE_MAX_S), self._db.read() as tx:
+            async with asyncio.timeout(WAIT_S), self._db.read() as tx:
                 rows = await oauth_store.signing_keys(tx, SETTLE)
         except TimeoutError:
             raise _too_slow() from None

@@ -16,6 +16,8 @@ from svckit.db import Database
 from svckit.errors import Reason, Refused
 
 CAPACITY: Final = 10_000
+# What takes longer to read is too old when it comes.
+WAIT_S: Final = STATE_AGE_MAX_S
 
 _Asked = tuple[str, UUID | None]
 _Reading = tuple[float, State | None]
@@ -59,7 +61,7 @@ class States:
     async def _load(self, asked: _Asked) -> _Reading:
         read_at_s = self._monotonic()
         try:
-            async with asyncio.timeout(STATE_AGE_MAX_S), self._db.read() as tx:
+            async with asyncio.timeout(WAIT_S), self._db.read() as tx:
                 reading = (read_at_s, await store.state(tx, *asked))
         except TimeoutError:
             raise _too_slow() from None

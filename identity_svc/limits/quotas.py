@@ -19,8 +19,9 @@ from identity_svc.limits.buckets import KEYS_MAX
 from identity_svc.limits.rules import Lease
 from svckit.errors import Reason, Refused
 
-# Envoy waits for a second. The asking itself goes on: an answer that nobody hears would be a part that nobody spends.
-WAIT_S: Final = 0.2
+# Envoy waits for a second, and half of that may be gone by now. The asking itself goes on: an answer that nobody hears
+# would be a part that nobody spends.
+WAIT_S: Final = 0.3
 
 # Of a credential's quota, as much as is needed: see `leases.lease`.
 Leasing = Callable[[str, int, int], Awaitable[Lease]]

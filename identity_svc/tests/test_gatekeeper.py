@@ -237,7 +237,9 @@ async def test_without_the_database_nobody_gets_through(identity: Running) -> No
     identity.clocks.monotonic_s += 0.51
     # Every connection of the pool is taken, so the question is not answered in time.
     taken = [await identity.gate_db._engine.connect() for _ in range(2)]
-    answer = await identity.check(BALANCE, {"x-api-key": key.api_key, **REST})
+    with pytest.MonkeyPatch.context() as impatient:
+        impatient.setattr("identity_svc.gatekeeper.states.WAIT_S", 0.1)
+        answer = await identity.check(BALANCE, {"x-api-key": key.api_key, **REST})
     for connection in taken:
         await connection.close()
     assert denied(answer) == (503, "UNAVAILABLE")
