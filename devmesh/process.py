@@ -20,6 +20,10 @@ from devmesh.leash import kill_group, leash
 Probe = Callable[[], Awaitable[bool]]
 """Answers whether the process serves now. "Not yet" is False and never an exception."""
 
+# A child that is to be another user is forked, and what gRPC would do in it crashes where its threads are at work. gRPC
+# reads this when it is first used, so it is said here, before anybody can.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 LOG_MAX_BYTES = 16 * 1024 * 1024
 _PROBE_INTERVAL_S = 0.03
 _LAST_LINES = 20

@@ -3,11 +3,14 @@
 import asyncio
 import signal
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
 
+from devmesh.account import unprivileged
 from devmesh.layout import ROOT
-from devmesh.process import Child, ProcessFailedError, run_once, until_ready
+from devmesh.process import Child, Command, ProcessFailedError, run_once, until_ready
 from devmesh.tests.children import PYTHON, alive, command, eventually, part, read_pid, serving
 
 
@@ -126,3 +129,29 @@ asyncio.run(main())
     supervisor.kill()
     await supervisor.wait()
     await eventually(lambda: not alive(held))
+
+
+async def test_another_users_process_starts_while_grpc_is_at_work(tmp_path: Path) -> None:
+    async def nothing(*_: object) -> bytes:
+        return b""
+
+    server = grpc.aio.server()
+    handlers: Any = {"Nothing": grpc.unary_unary_rpc_method_handler(nothing)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Test", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+
+        async def call(nothing: Any) -> None:
+            while True:
+                await nothing(b"")
+
+        calling = [asyncio.create_task(call(channel.unary_unary("/Test/Nothing"))) for _ in range(4)]
+        idle = Command(name="idle", argv=["true"], log=tmp_path / "log", account=unprivileged())
+        started = [await asyncio.to_thread(Child, idle) for _ in range(50)]
+        ended = [await child.exited() for child in started]
+        for task in calling:
+            task.cancel()
+        await asyncio.gather(*calling, return_exceptions=True)
+    await server.stop(0)
+    assert ended == [0] * 50
