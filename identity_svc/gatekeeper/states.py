@@ -7,6 +7,7 @@ acknowledgement on nothing passes: the age counts from before the reading and is
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Final
 from uuid import UUID
 
@@ -18,9 +19,13 @@ from svckit.errors import Reason, Refused
 CAPACITY: Final = 10_000
 # What takes longer to read is too old when it comes.
 WAIT_S: Final = STATE_AGE_MAX_S
+# Half of the gatekeeper's connections. Whoever makes up keys does not keep those waiting whose credentials are
+# remembered, and read anew twice a second.
+STRANGERS_MAX: Final = 2
 
 _Asked = tuple[str, UUID | None]
 _Reading = tuple[float, State | None]
+_NEVER: Final[_Reading] = (float("-inf"), None)
 
 
 class States:
@@ -32,6 +37,7 @@ class States:
         self._monotonic = monotonic
         self._read: dict[_Asked, _Reading] = {}
         self._reading: dict[_Asked, asyncio.Task[_Reading]] = {}
+        self._strangers = asyncio.Semaphore(STRANGERS_MAX)
 
     async def get(self, credential_id: str, token_id: UUID | None = None) -> State | None:
         """The credential, and whether that token of its is revoked, at most STATE_AGE_MAX_S old.
@@ -39,8 +45,8 @@ class States:
         Raises UNAVAILABLE if the database does not tell in time.
         """
         asked = (credential_id, token_id)
-        known = self._read.get(asked)
-        if known is None or self._old(known):
+        known = self._read.get(asked, _NEVER)
+        if self._old(known):
             known = await self._ask(asked)
             if self._old(known):
                 raise _too_slow()
@@ -59,9 +65,10 @@ class States:
         return await asyncio.shield(task)
 
     async def _load(self, asked: _Asked) -> _Reading:
-        read_at_s = self._monotonic()
+        read_at_s, (_, known) = self._monotonic(), self._read.get(asked, _NEVER)
+        place = self._strangers if known is None else nullcontext()
         try:
-            async with asyncio.timeout(WAIT_S), self._db.read() as tx:
+            async with asyncio.timeout(WAIT_S), place, self._db.read() as tx:
                 reading = (read_at_s, await store.state(tx, *asked))
         except TimeoutError:
             raise _too_slow() from None
