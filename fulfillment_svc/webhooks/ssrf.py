@@ -108,7 +108,8 @@ def _host(written: str) -> str:
     try:
         if written.startswith("["):
             return str(IPv6Address(written[1:-1]))
-        name = idna.encode(written.removesuffix("."), uts46=True, std3_rules=True).decode("ascii")
+        # The root's dot goes last: there are others that become one only here.
+        name = idna.encode(written, uts46=True, std3_rules=True).decode("ascii").removesuffix(".")
         if _NUMBER.fullmatch(name.rpartition(".")[2]):
             # A last label that is a number makes it an IPv4 address for every client, and there is one
             # spelling of those that all clients read alike (WHATWG URL, "ends in a number").

@@ -134,6 +134,7 @@ async def test_a_sandbox_reaches_nothing_but_loopback_besides(url: str) -> None:
         ("HTTPS://Public.Example:443/Hook", "https://public.example/Hook"),
         ("https://public.example./a/../b?c=%2F&d=[", None),
         ("https://public.example./a/../b?c=%2F", "https://public.example/a/../b?c=%2F"),
+        ("https://public\u3002example\u3002/", "https://public.example/"),
         ("https://public.example?x=1", "https://public.example/?x=1"),
         ("https://public.example//x@y:z", "https://public.example//x@y:z"),
         ("https://bücher.example/", "https://xn--bcher-kva.example/"),
@@ -153,7 +154,18 @@ async def test_a_public_url_is_admitted_in_one_spelling(url: str, canonical: str
 
 @pytest.mark.parametrize(
     "host",
-    ["134744072", "0x08080808", "8.8.2056", "8.526344", "010.8.8.8", "8.8.8.8.8", "8.8.8.256", "0x", "example.0x1"],
+    [
+        "134744072",
+        "0x08080808",
+        "8.8.2056",
+        "8.526344",
+        "010.8.8.8",
+        "8.8.8.8.8",
+        "8.8.8.256",
+        "0x",
+        "example.0x1",
+        "134744072\u3002",
+    ],
 )
 def test_an_address_has_one_spelling_and_the_others_are_no_names(host: str) -> None:
     with pytest.raises(Refused):
@@ -167,6 +179,8 @@ def test_an_address_has_one_spelling_and_the_others_are_no_names(host: str) -> N
     )
 )
 @example("https://a:1?@b/")
+@example("http://A\u3002")
+@example("http://0\u3002")
 def test_every_parser_reads_an_accepted_url_alike(url: str) -> None:
     try:
         place = read(url)
